@@ -1,0 +1,46 @@
+"""Every baseline by name: a literal table, so that listing it imports nothing. A new policy is one function and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
+
+from llmqgym.policy import Policy
+from llmqgym.specs import build, parse_spec
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a policy is made, and what the list says of it."""
+
+    module: str
+    maker: str
+    summary: str
+    oracle: bool = False
+
+
+POLICIES: dict[str, Entry] = {
+    "vllm": Entry("baselines.engines", "vllm", "vLLM v1, first come first served: the engine's defaults"),
+    "vllm-priority": Entry("baselines.engines", "vllm_priority", "vLLM v1, --scheduling-policy priority"),
+    "prefill-first": Entry("baselines.engines", "prefill_first", "vLLM v0, SGLang: prefill-only iterations first"),
+    "orca": Entry("baselines.engines", "orca", "prefills first, decodes in the same batch"),
+    "static": Entry("baselines.engines", "static", "static batches, run to completion"),
+    "sjf": Entry("baselines.size_based", "sjf", "shortest true output first", oracle=True),
+    "spjf": Entry("baselines.size_based", "spjf", "shortest predicted output first (SSJF)"),
+    "srpt": Entry("baselines.size_based", "srpt", "shortest true remaining first, preemptive", oracle=True),
+    "sprpt": Entry("baselines.size_based", "sprpt", "shortest predicted remaining first, preemptive"),
+}
+
+
+def make_policy(spec: str) -> Policy:
+    """The policy that a spec NAME:k=v,... names.
+
+    Raises InputError for an unknown name or setting, naming the nearest.
+
+    >>> make_policy("vllm").name
+    'vllm'
+    """
+    name, _ = parse_spec(spec)
+    makers = {name: getattr(import_module(POLICIES[name].module), POLICIES[name].maker)} if name in POLICIES else POLICIES
+    return cast(Policy, build("policy", spec, makers))

@@ -1,0 +1,298 @@
+"""Composing the batch of an iteration: the running pass, the waiting pass, and the MIX presets that order them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from llmqgym.kernel import cohort, heap, lists, preemption
+from llmqgym.kernel.hooks import call_on_request
+from llmqgym.kernel.jit import helper
+from llmqgym.kernel.kv_cache import allocate, blocks_for, count_free, lookup_tokens
+from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
+from llmqgym.kernel.tables import Mix, Status
+from llmqgym.kernel.waiting import leave_queue, put_aside_back, set_first_aside, take_keys_anew
+
+_FIT, _MIX = 1, 2
+ALL, PREFILLS, DECODES = 0, 1, 2
+_ENTERED, _SHORT_OF_TOKENS, _NO_ROOM = 0, 1, 2
+
+
+@helper
+def tokens_wanted(sim: Any, request: Any) -> int:
+    """What a request would compute in this iteration if nobody else were there."""
+    wanted = request.prompt_tokens + request.generated_tokens - request.computed_tokens
+    threshold = sim.long_prefill_token_threshold
+    return threshold if 0 < threshold < wanted and not sim.lone else wanted
+
+
+@helper
+def _schedule(sim: Any, row: int, request: Any, tokens: int) -> None:
+    allocate(sim, request, request.computed_tokens + tokens)
+    chunk = chunk_at(sim.batch, sim.num_batch)
+    chunk.row, chunk.tokens = row, tokens
+    sim.num_batch += 1
+    hidden_at(sim.hidden, row).scheduled_tokens = tokens
+    sim.budget_tokens -= tokens
+
+
+@helper
+def _serve_running(sim: Any, hooks: Any, row: int) -> None:
+    """Tokens and blocks for one running request; others, or it itself, leave if blocks are short."""
+    request = request_at(sim.requests, row)
+    tokens = min(tokens_wanted(sim, request), sim.budget_tokens)
+    while blocks_for(sim, request.computed_tokens + tokens) - request.kv_blocks > count_free(sim):
+        if not preemption.make_room(sim, hooks, row):
+            return
+    _schedule(sim, row, request, tokens)
+
+
+@helper
+def _running_pass(sim: Any, hooks: Any, group: int) -> None:
+    """Serve the running requests of a group in the order of admission."""
+    sim.cursor = sim.first_running
+    while sim.cursor >= 0 and sim.budget_tokens > 0:
+        row = sim.cursor
+        request = request_at(sim.requests, row)
+        sim.cursor = request.next
+        hidden = hidden_at(sim.hidden, row)
+        if hidden.together or hidden.scheduled_tokens > 0:
+            continue
+        if group == ALL or cohort.is_decoding(request) == (group == DECODES):
+            _serve_running(sim, hooks, row)
+    sim.cursor = -1
+
+
+@helper
+def _ask_mix(sim: Any, hooks: Any) -> None:
+    """Put the running batch into the order of the policy's MIX hook."""
+    sim.num_mixing = 0
+    row = sim.first_running
+    while row >= 0:
+        request = request_at(sim.requests, row)
+        key = call_on_request(sim, hooks, _MIX, sim.mix_hook, request)
+        if key < math.inf:
+            sim.num_mixing = heap.push(sim.mixing, sim.num_mixing, key, request.admit_seq, row)
+        row = request.next
+
+
+@helper
+def _mixed_pass(sim: Any, hooks: Any, below: float) -> None:
+    """Serve the running requests whose MIX key is less than `below`, in order of key."""
+    while sim.num_mixing > 0 and heap.root(sim.mixing).key < below:
+        entry = heap.root(sim.mixing)
+        row, seq = entry.row, entry.tie
+        sim.num_mixing = heap.pop(sim.mixing, sim.num_mixing)
+        request = request_at(sim.requests, row)
+        if sim.budget_tokens > 0 and request.status == Status.RUNNING and request.admit_seq == seq:
+            _serve_running(sim, hooks, row)
+
+
+@helper
+def engine_fit(server: Any, request: Any, tokens: int) -> bool:
+    """vLLM's admission gate for a request of which `tokens` would be computed now: the whole sequence (or the first
+    chunk) must find blocks, and, unless nothing runs, the watermark must stay free."""
+    sequence = request.prompt_tokens + request.generated_tokens
+    stored = sequence if server.reserve_full_isl else request.computed_tokens + tokens
+    needed = blocks_for(server, stored) - request.kv_blocks
+    if server.num_running > 0:
+        needed += server.watermark_blocks
+    return needed <= server.free_kv_blocks - server.reserved_kv_blocks
+
+
+@helper
+def _try_to_enter(sim: Any, hooks: Any, row: int) -> int:
+    """Admit the first in the queue, or say what it lacks."""
+    request = request_at(sim.requests, row)
+    tokens = tokens_wanted(sim, request)
+    if tokens > sim.budget_tokens and not sim.chunked_prefill:
+        return _SHORT_OF_TOKENS
+    tokens = min(tokens, sim.budget_tokens)
+    if sim.num_running >= sim.max_running:
+        return _NO_ROOM
+    needed = blocks_for(sim, lookup_tokens(sim, request) + tokens) - request.kv_blocks
+    if needed > count_free(sim) - sim.reserved_kv_blocks:
+        return _NO_ROOM
+    if sim.fit_hook:
+        if call_on_request(sim, hooks, _FIT, sim.fit_hook, request) == 0.0:
+            return _NO_ROOM
+    elif not engine_fit(sim, request, tokens):
+        return _NO_ROOM
+    _admit(sim, row, request, tokens)
+    return _ENTERED
+
+
+@helper
+def _admit(sim: Any, row: int, request: Any, tokens: int) -> None:
+    leave_queue(sim)
+    hidden = hidden_at(sim.hidden, row)
+    if hidden.held:
+        lists.remove_held(sim, row)
+    if request.host_blocks > 0:
+        preemption.swap_in(sim, request)
+    request.status = Status.RUNNING
+    request.admit_seq = sim.num_admissions
+    sim.num_admissions += 1
+    if request.computed_tokens == 0:
+        request.prefill_target_tokens = request.prompt_tokens + request.generated_tokens
+    lists.append_running(sim, row)
+    if cohort.is_decoding(request):
+        sim.num_decoding += 1
+    _schedule(sim, row, request, tokens)
+
+
+@helper
+def _blocks_decodes_need(sim: Any) -> int:
+    if sim.cohort_formed:
+        return cohort.blocks_needed(sim, 0)
+    needed = 0
+    row = sim.first_running
+    while row >= 0:
+        request = request_at(sim.requests, row)
+        if cohort.is_decoding(request):
+            needed += blocks_for(sim, request.computed_tokens + 1) - request.kv_blocks
+        row = request.next
+    return needed
+
+
+@helper
+def _waiting_pass(sim: Any, hooks: Any) -> None:
+    """Admit waiting requests in their order, as far as tokens, slots and blocks go."""
+    sim.budget_stop = 0
+    if sim.shortage:
+        return
+    while sim.num_queued > 0:
+        if sim.num_running >= sim.max_running and sim.preempt_hook == 0:
+            break
+        if sim.budget_tokens <= 0:
+            break
+        row = heap.root(sim.waiting).row
+        lack = _try_to_enter(sim, hooks, row)
+        if lack == _ENTERED:
+            continue
+        if lack == _NO_ROOM and sim.preempt_hook and preemption.displace(sim, hooks, row):
+            if sim.mix == Mix.PREFILL_FIRST_MIXED:
+                sim.reserved_kv_blocks = _blocks_decodes_need(sim)
+            continue
+        if not sim.skip_misses:
+            sim.budget_stop = lack == _SHORT_OF_TOKENS and sim.budget_tokens < sim.max_batched_tokens
+            break
+        set_first_aside(sim)
+    if sim.budget_tokens <= 0:
+        sim.budget_stop = sim.num_waiting > 0 and sim.num_running < sim.max_running
+    if sim.num_aside > 0:
+        put_aside_back(sim)
+
+
+@helper
+def _prefills_fit_behind(sim: Any) -> bool:
+    """Whether all requests in prefill were admitted after all that decode, and find their blocks after these."""
+    prefills = sim.num_running - sim.num_decoding
+    row = sim.last_running
+    for _ in range(prefills):
+        request = request_at(sim.requests, row)
+        if cohort.is_decoding(request):
+            return False
+        row = request.previous
+    row = sim.first_running if row < 0 else request_at(sim.requests, row).next
+    budget = sim.budget_tokens - sim.num_cohort
+    free = count_free(sim) - cohort.blocks_needed(sim, 0)
+    while row >= 0 and budget > 0:
+        request = request_at(sim.requests, row)
+        tokens = min(tokens_wanted(sim, request), budget)
+        free -= blocks_for(sim, request.computed_tokens + tokens) - request.kv_blocks
+        budget -= tokens
+        row = request.next
+    return free >= 0
+
+
+@helper
+def _schedule_cohort(sim: Any) -> bool:
+    """Give every decoding request its token at once, if tokens and blocks suffice."""
+    needed = cohort.blocks_needed(sim, 0)
+    if sim.num_cohort > sim.budget_tokens or needed > count_free(sim):
+        return False
+    if sim.num_cohort > 0:
+        sim.cohort_scheduled = 1
+        sim.free_kv_blocks -= needed
+        sim.budget_tokens -= sim.num_cohort
+    return True
+
+
+@helper
+def _decode_pass(sim: Any, hooks: Any) -> None:
+    if sim.cohort_formed and _schedule_cohort(sim):
+        return
+    cohort.dissolve(sim)
+    _running_pass(sim, hooks, DECODES)
+
+
+@helper
+def _compose_mixed(sim: Any, hooks: Any) -> None:
+    if sim.cohort_formed and sim.num_cohort <= sim.budget_tokens and _prefills_fit_behind(sim):
+        _schedule_cohort(sim)
+        if sim.num_decoding < sim.num_running:
+            _running_pass(sim, hooks, PREFILLS)
+    else:
+        cohort.dissolve(sim)
+        _running_pass(sim, hooks, ALL)
+    _waiting_pass(sim, hooks)
+
+
+@helper
+def _compose_by_hook(sim: Any, hooks: Any) -> None:
+    _ask_mix(sim, hooks)
+    _mixed_pass(sim, hooks, 1.0)
+    _waiting_pass(sim, hooks)
+    _mixed_pass(sim, hooks, math.inf)
+
+
+@helper
+def _compose_prefill_first(sim: Any, hooks: Any) -> None:
+    if sim.num_decoding < sim.num_running:
+        _running_pass(sim, hooks, PREFILLS)
+    if sim.mix == Mix.BATCH_TO_COMPLETION:
+        if sim.door_open:
+            _waiting_pass(sim, hooks)
+            sim.door_open = sim.budget_stop
+    else:
+        _waiting_pass(sim, hooks)
+    if sim.budget_tokens == sim.max_batched_tokens:
+        _decode_pass(sim, hooks)
+
+
+@helper
+def _compose_prefill_first_mixed(sim: Any, hooks: Any) -> None:
+    if sim.num_decoding < sim.num_running:
+        _running_pass(sim, hooks, PREFILLS)
+    sim.reserved_kv_blocks = _blocks_decodes_need(sim)
+    _waiting_pass(sim, hooks)
+    sim.reserved_kv_blocks = 0
+    _decode_pass(sim, hooks)
+
+
+@helper
+def compose(sim: Any, hooks: Any) -> None:
+    """Decide the next iteration: afterwards `batch` and `cohort_scheduled` say who gets how many tokens."""
+    sim.budget_tokens = sim.max_batched_tokens
+    sim.num_batch = 0
+    sim.cohort_scheduled = 0
+    sim.shortage = 0
+    sim.first_new_seq = sim.num_admissions
+    sim.lone = sim.num_running + sim.num_waiting == 1
+    if sim.num_running == 0:
+        sim.door_open = 1
+    if sim.reads_running:
+        cohort.bring_all_up_to_date(sim)
+    if sim.rekey:
+        take_keys_anew(sim, hooks)
+    if not sim.cohort_formed and not sim.step_by_step and sim.mix_hook == 0:
+        cohort.form(sim)
+    if sim.mix_hook:
+        _compose_by_hook(sim, hooks)
+    elif sim.mix == Mix.MIXED:
+        _compose_mixed(sim, hooks)
+    elif sim.mix == Mix.PREFILL_FIRST_MIXED:
+        _compose_prefill_first_mixed(sim, hooks)
+    else:
+        _compose_prefill_first(sim, hooks)

@@ -1,0 +1,191 @@
+"""The cohort: decoding requests that advance together, one token a pass each, without being touched.
+
+As long as every decoding request gets its token in every pass, all that happens to one of them follows from how many passes
+have gone by. The cohort counts passes (`cohort_clock`); a member's REQUEST row is as of its `stamp`; a heap knows at which
+count each member ends, and `cohort_phases[q]` how many members have (computed - clock) mod block_size = q, so that the number of members
+that need a block in any later pass is one look-up. Joining costs O(log n), a pass or a jump over many passes O(1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmqgym.kernel import heap
+from llmqgym.kernel.jit import helper
+from llmqgym.kernel.kv_cache import blocks_for
+from llmqgym.kernel.memory import entry_at, hidden_at, peek, poke, request_at
+
+
+@helper
+def is_decoding(request: Any) -> bool:
+    """A running request that has done its (re-)prefill."""
+    return request.computed_tokens >= request.prefill_target_tokens
+
+
+@helper
+def bring_up_to_date(sim: Any, request: Any, hidden: Any) -> None:
+    """Write what the passes since its stamp have done to a member into its row."""
+    passes = sim.cohort_clock - hidden.stamp
+    if passes > 0:
+        request.computed_tokens += passes
+        request.generated_tokens += passes
+        request.kv_blocks = blocks_for(sim, request.computed_tokens)
+        hidden.stamp = sim.cohort_clock
+
+
+@helper
+def bring_all_up_to_date(sim: Any) -> None:
+    """Make the rows of all members current, for hooks that look at running requests."""
+    if sim.num_cohort == 0:
+        return
+    row = sim.first_running
+    while row >= 0:
+        request = request_at(sim.requests, row)
+        hidden = hidden_at(sim.hidden, row)
+        if hidden.together:
+            bring_up_to_date(sim, request, hidden)
+        row = request.next
+
+
+@helper
+def _phase_of(sim: Any, request: Any) -> int:
+    return (request.computed_tokens - sim.cohort_clock) % sim.block_size
+
+
+@helper
+def _enrol(sim: Any, row: int) -> int:
+    """Count a decoding request in; returns the cohort's clock after its last pass."""
+    request = request_at(sim.requests, row)
+    hidden = hidden_at(sim.hidden, row)
+    hidden.together = 1
+    hidden.stamp = sim.cohort_clock
+    phase = _phase_of(sim, request)
+    poke(sim.cohort_phases, phase, peek(sim.cohort_phases, phase) + 1)
+    sim.num_cohort += 1
+    sim.cohort_kv_tokens += request.computed_tokens
+    return sim.cohort_clock + hidden.output_tokens - request.generated_tokens
+
+
+@helper
+def join(sim: Any, row: int) -> None:
+    """A request whose row is current begins to decode with the others."""
+    end = _enrol(sim, row)
+    if sim.num_cohort_ends == sim.capacity:
+        _forget_those_who_left(sim)
+    seq = request_at(sim.requests, row).admit_seq
+    sim.num_cohort_ends = heap.push(sim.cohort_ends, sim.num_cohort_ends, float(end), seq, row)
+
+
+@helper
+def leave(sim: Any, row: int) -> None:
+    """A member finishes or is preempted. Its entry in the heap of ends goes stale and is dropped when it comes up."""
+    request = request_at(sim.requests, row)
+    hidden = hidden_at(sim.hidden, row)
+    bring_up_to_date(sim, request, hidden)
+    phase = _phase_of(sim, request)
+    poke(sim.cohort_phases, phase, peek(sim.cohort_phases, phase) - 1)
+    sim.num_cohort -= 1
+    sim.cohort_kv_tokens -= request.computed_tokens
+    hidden.together = 0
+
+
+@helper
+def _is_stale(sim: Any, entry: Any) -> bool:
+    if hidden_at(sim.hidden, entry.row).together == 0:
+        return True
+    return request_at(sim.requests, entry.row).admit_seq != entry.tie
+
+
+@helper
+def _forget_those_who_left(sim: Any) -> None:
+    kept = 0
+    for place in range(sim.num_cohort_ends):
+        entry = entry_at(sim.cohort_ends, place)
+        if not _is_stale(sim, entry):
+            target = entry_at(sim.cohort_ends, kept)
+            target.key, target.tie, target.row = entry.key, entry.tie, entry.row
+            kept += 1
+    sim.num_cohort_ends = kept
+    heap.heapify(sim.cohort_ends, kept)
+
+
+@helper
+def passes_to_first_end(sim: Any) -> int:
+    """Passes until the first member finishes; the cohort is not empty."""
+    while _is_stale(sim, heap.root(sim.cohort_ends)):
+        sim.num_cohort_ends = heap.pop(sim.cohort_ends, sim.num_cohort_ends)
+    return int(heap.root(sim.cohort_ends).key) - sim.cohort_clock
+
+
+@helper
+def pop_ended(sim: Any) -> int:
+    """The row of a member that has its last token, or -1."""
+    while sim.num_cohort_ends > 0:
+        entry = heap.root(sim.cohort_ends)
+        if _is_stale(sim, entry):
+            sim.num_cohort_ends = heap.pop(sim.cohort_ends, sim.num_cohort_ends)
+            continue
+        if int(entry.key) > sim.cohort_clock:
+            return -1
+        row = entry.row
+        sim.num_cohort_ends = heap.pop(sim.cohort_ends, sim.num_cohort_ends)
+        return row
+    return -1
+
+
+@helper
+def blocks_needed(sim: Any, passes_ahead: int) -> int:
+    """Members that need a block in the pass that comes after `passes_ahead` others."""
+    return peek(sim.cohort_phases, -(sim.cohort_clock + passes_ahead) % sim.block_size)
+
+
+@helper
+def passes_within(sim: Any, free: int, limit: int) -> int:
+    """How many passes after the one being composed find their blocks among `free`, at most `limit`."""
+    size = sim.block_size
+    if (limit // size + 1) * sim.num_cohort <= free:
+        return limit
+    rounds = free // sim.num_cohort  # in `block_size` passes every member takes one block
+    passes = rounds * size
+    free -= rounds * sim.num_cohort
+    while passes < limit:
+        free -= blocks_needed(sim, passes + 1)
+        if free < 0:
+            break
+        passes += 1
+    return min(passes, limit)
+
+
+@helper
+def form(sim: Any) -> None:
+    """Gather all decoding requests; their rows are current."""
+    sim.cohort_formed = 1
+    row = sim.first_running
+    while row >= 0:
+        request = request_at(sim.requests, row)
+        if is_decoding(request):
+            end = _enrol(sim, row)
+            entry = entry_at(sim.cohort_ends, sim.num_cohort_ends)
+            entry.key, entry.tie, entry.row = float(end), request.admit_seq, row
+            sim.num_cohort_ends += 1
+        row = request.next
+    heap.heapify(sim.cohort_ends, sim.num_cohort_ends)
+
+
+@helper
+def dissolve(sim: Any) -> None:
+    """Let every member go its own way, with its row brought up to date."""
+    sim.cohort_formed = 0
+    row = sim.first_running
+    while row >= 0 and sim.num_cohort > 0:
+        if hidden_at(sim.hidden, row).together:
+            leave(sim, row)
+        row = request_at(sim.requests, row).next
+    sim.num_cohort_ends = 0
+
+
+@helper
+def make_passes(sim: Any, passes: int) -> None:
+    """Every member makes `passes` passes."""
+    sim.cohort_clock += passes
+    sim.cohort_kv_tokens += passes * sim.num_cohort

@@ -1,0 +1,63 @@
+"""Turning a policy's Python functions into what the kernel can call: machine code at an address, cached on disk."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from numba.core import typing
+from numba.core.ccallback import CFunc
+
+from llmqgym.kernel.hooks import PYTHON_HOOKS, SIGNATURES
+from llmqgym.kernel.jit import COMPILED, StampedCache
+
+_ADDRESSES: dict[tuple[str, Callable[..., float]], int] = {}
+_KEEP_ALIVE: list[Any] = []
+
+
+class HookError(TypeError):
+    """A hook does not have the signature of its kind, or does not compile."""
+
+
+def _compile(kind: str, function: Callable[..., float]) -> Any:
+    arguments, result = typing.signature(SIGNATURES[kind].return_type, *SIGNATURES[kind].args).args, numba.float64
+    compiled = CFunc(function, (arguments, result), locals={}, options={"error_model": "numpy", "nopython": True})
+    try:
+        compiled._cache = StampedCache(function)
+    except RuntimeError:  # no file behind the function (typed at a prompt), or no folder to write to
+        pass
+    compiled.compile()
+    return compiled
+
+
+def address_of_hook(kind: str, function: Callable[..., float] | None) -> int:
+    """The address under which the kernel calls `function` as its hook `kind`; 0 for no hook.
+
+    Compiles on first use, about 0.3 s, and keeps the machine code on disk. Raises HookError."""
+    if function is None:
+        return 0
+    key = (kind, function)
+    if key not in _ADDRESSES:
+        expected = len(SIGNATURES[kind].args)
+        given = len(inspect.signature(function).parameters)
+        if given != expected:
+            raise HookError(f"hook {kind} of {function.__qualname__} takes {given} arguments: it is called with {expected}.")
+        if COMPILED:
+            try:
+                compiled = _compile(kind, function)
+            except numba.core.errors.NumbaError as error:
+                raise HookError(f"hook {kind}, {function.__qualname__}, does not compile: {error}") from error
+            _KEEP_ALIVE.append(compiled)
+            _ADDRESSES[key] = compiled.address
+        else:
+            _ADDRESSES[key] = id(function)
+            PYTHON_HOOKS[id(function)] = function
+            _KEEP_ALIVE.append(function)
+    return _ADDRESSES[key]
+
+
+def inlined(hooks: dict[str, Callable[..., float] | None]) -> tuple[Any, ...]:
+    """The hooks as a tuple of jitted functions: the kernel compiles anew (half a minute) and inlines them."""
+    return tuple(None if h is None else numba.njit(error_model="numpy")(h) for h in hooks.values())

@@ -1,0 +1,97 @@
+"""Calling a policy's hooks from the kernel: through an address, or inlined when a tuple of jitted functions is passed.
+
+`hooks` is None for addresses (the kernel compiles once, for every policy) or a tuple (order, fit, mix, victim, preempt, wake) of
+jitted functions or None (the kernel compiles for this policy). A missing hook is the engine's default, decided by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, overload
+
+from llmqgym.kernel import tables
+from llmqgym.kernel.memory import visible
+
+#: Without JIT there is no machine code to point at: the border registers Python functions under made-up addresses.
+PYTHON_HOOKS: dict[int, Callable[..., float]] = {}
+
+_REQUEST = numba.from_dtype(tables.REQUEST)
+_SERVER = numba.from_dtype(tables.SERVER)
+SIGNATURES = {
+    "order": types.float64(_REQUEST, _SERVER),
+    "fit": types.float64(_REQUEST, _SERVER),
+    "mix": types.float64(_REQUEST, _SERVER),
+    "victim": types.float64(_REQUEST, _REQUEST, _SERVER),
+    "preempt": types.float64(_REQUEST, _REQUEST, _SERVER),
+    "wake": types.float64(_SERVER),
+}
+NAMES = tuple(SIGNATURES)
+
+
+def _pointer_call(num_records: int) -> Callable[..., Any]:
+    """An intrinsic that calls machine code at an address with `num_records` record pointers and returns its float64."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointers = [context.get_value_type(t) for t in signature.args[1:]]
+        function = ir.FunctionType(ir.DoubleType(), pointers)
+        return builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
+
+    if num_records == 1:
+        return intrinsic(lambda context, address, a: (types.float64(address, a), generate))
+    if num_records == 2:
+        return intrinsic(lambda context, address, a, b: (types.float64(address, a, b), generate))
+    return intrinsic(lambda context, address, a, b, c: (types.float64(address, a, b, c), generate))
+
+
+_call1, _call2, _call3 = _pointer_call(1), _pointer_call(2), _pointer_call(3)
+
+
+def call_on_request(sim: Any, hooks: Any, which: int, address: int, request: Any) -> float:
+    """ORDER, FIT or MIX of one request; `which` is the hook's place in the tuple."""
+    return PYTHON_HOOKS[address](request, visible(sim))
+
+
+def call_on_pair(sim: Any, hooks: Any, which: int, address: int, running: Any, other: Any) -> float:
+    """VICTIM or PREEMPT: how gladly `running` would be sent away for `other`."""
+    return PYTHON_HOOKS[address](running, other, visible(sim))
+
+
+def call_on_server(sim: Any, hooks: Any, which: int, address: int) -> float:
+    """WAKE."""
+    return PYTHON_HOOKS[address](visible(sim))
+
+
+def _inlined(hooks: Any, which: Any) -> bool:
+    return not isinstance(hooks, types.NoneType) and not isinstance(hooks[which.literal_value], types.NoneType)
+
+
+@overload(call_on_request, prefer_literal=True, strict=False)
+def _on_request(sim: Any, hooks: Any, which: Any, address: Any, request: Any) -> Any:
+    if isinstance(hooks, types.NoneType):
+        return lambda sim, hooks, which, address, request: _call2(address, request, visible(sim))
+    if _inlined(hooks, which):
+        return lambda sim, hooks, which, address, request: hooks[which](request, visible(sim))
+    return lambda sim, hooks, which, address, request: 0.0
+
+
+@overload(call_on_pair, prefer_literal=True, strict=False)
+def _on_pair(sim: Any, hooks: Any, which: Any, address: Any, running: Any, other: Any) -> Any:
+    if isinstance(hooks, types.NoneType):
+        return lambda sim, hooks, which, address, running, other: _call3(address, running, other, visible(sim))
+    if _inlined(hooks, which):
+        return lambda sim, hooks, which, address, running, other: hooks[which](running, other, visible(sim))
+    return lambda sim, hooks, which, address, running, other: 0.0
+
+
+@overload(call_on_server, prefer_literal=True, strict=False)
+def _on_server(sim: Any, hooks: Any, which: Any, address: Any) -> Any:
+    if isinstance(hooks, types.NoneType):
+        return lambda sim, hooks, which, address: _call1(address, visible(sim))
+    if _inlined(hooks, which):
+        return lambda sim, hooks, which, address: hooks[which](visible(sim))
+    return lambda sim, hooks, which, address: 0.0

@@ -1,0 +1,57 @@
+"""How the kernel is compiled: one decorator for helpers, one for entry points, whose cache watches every kernel file.
+
+numba's `cache=True` looks only at the file of the function itself, so that an edit of a callee in another file goes unseen
+(numba issue 1833). The entry points' caches are stamped with a hash of all kernel sources instead. Where the package's
+folder is read-only numba's own fall-back, a folder of the user's, is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+COMPILED: bool = not numba.config.DISABLE_JIT
+_OPTIONS = {"error_model": "numpy", "nogil": True}
+
+
+def _stamp() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+KERNEL_STAMP = _stamp()
+
+
+class StampedCache(FunctionCache):
+    """numba's function cache, fresh only while the function's own file and all kernel files are what they were."""
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        stamp = (KERNEL_STAMP, self._impl.locator.get_source_stamp())
+        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
+
+
+def helper(function: F) -> F:
+    """Compile a function that only compiled code calls: it lives in the cache of its callers."""
+    return numba.njit(**_OPTIONS)(function)
+
+
+def entry_point(function: F) -> F:
+    """Compile a function that Python calls, and keep the machine code on disk."""
+    compiled = numba.njit(**_OPTIONS)(function)
+    if COMPILED:
+        try:
+            compiled._cache = StampedCache(function)
+        except RuntimeError:  # numba found no folder to write to: compile in every process
+            pass
+    return compiled

@@ -1,0 +1,123 @@
+"""Reaching tables by their address: `row_of(address, i)` is a record, `peek`/`poke` read and write int64 arrays.
+
+The simulator's record holds addresses, so that one pointer is all that kernel functions and hooks hand to each other:
+array arguments cost several times as much, because each is seven words and a reference count (docs/design.md). In plain
+Python, and with NUMBA_DISABLE_JIT=1, addresses are looked up in a table of the arrays that `address_of` has seen.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic, overload
+
+from llmqgym.kernel import tables
+
+_ARRAYS: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+
+
+def address_of(array: np.ndarray) -> int:
+    """The address by which kernel and hooks reach `array`; the caller keeps the array alive."""
+    address = int(array.ctypes.data)
+    _ARRAYS[address] = array
+    return address
+
+
+def row_reader(dtype: np.dtype) -> Callable[[int, int], Any]:
+    """A function (address, row) -> record of `dtype`, the same compiled and in Python."""
+    record = numba.from_dtype(dtype)
+    size = ir.Constant(ir.IntType(64), record.size)
+
+    @intrinsic
+    def at(_context: Any, address: Any, row: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.inttoptr(builder.add(args[0], builder.mul(args[1], size)), context.get_value_type(record))
+
+        return record(types.int64, types.int64), generate
+
+    def row_of(address: int, row: int) -> Any:
+        if row < 0:
+            raise IndexError(f"row {row} of a table")
+        return _ARRAYS[address][row]
+
+    @overload(row_of, strict=False)
+    def _(address: Any, row: Any) -> Any:
+        return lambda address, row: at(address, row)
+
+    return row_of
+
+
+@intrinsic
+def _load(_context: Any, address: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.load(_element(builder, args))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def _store(_context: Any, address: Any, index: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        builder.store(args[2], _element(builder, args))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+def _element(builder: Any, args: Any) -> Any:
+    return builder.gep(builder.inttoptr(args[0], ir.IntType(64).as_pointer()), [args[1]])
+
+
+def peek(address: int, index: int) -> int:
+    """Element `index` of the int64 array at `address`."""
+    return int(_ARRAYS[address][index])
+
+
+def poke(address: int, index: int, value: int) -> None:
+    """Write element `index` of the int64 array at `address`."""
+    _ARRAYS[address][index] = value
+
+
+@overload(peek, strict=False)
+def _peek(address: Any, index: Any) -> Any:
+    return lambda address, index: _load(address, index)
+
+
+@overload(poke, strict=False)
+def _poke(address: Any, index: Any, value: Any) -> Any:
+    return lambda address, index, value: _store(address, index, value)
+
+
+request_at = row_reader(tables.REQUEST)
+hidden_at = row_reader(tables.HIDDEN)
+entry_at = row_reader(tables.ENTRY)
+chunk_at = row_reader(tables.CHUNK)
+arrival_at = row_reader(tables.ARRIVAL)
+departure_at = row_reader(tables.DEPARTURE)
+profile_at = row_reader(tables.PROFILE)
+
+
+def visible(sim: Any) -> Any:
+    """The part of a simulator that a policy may see: the same record, seen as a SERVER."""
+    return sim
+
+
+@intrinsic
+def _as_server(_context: Any, sim: Any) -> Any:
+    server = numba.from_dtype(tables.SERVER)
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(server))
+
+    return server(sim), generate
+
+
+@overload(visible, strict=False)
+def _visible(sim: Any) -> Any:
+    return lambda sim: _as_server(sim)

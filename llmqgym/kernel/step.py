@@ -1,0 +1,235 @@
+"""The loop: arrivals, composition, pass; one iteration at a time or from event to event, with the same result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from llmqgym.kernel import cohort, log, passage, preemption
+from llmqgym.kernel.batch import compose
+from llmqgym.kernel.hooks import call_on_server
+from llmqgym.kernel.integrals import add_product, subtract_product
+from llmqgym.kernel.iteration_time import MAX_JUMP, iteration_time, passes_until, span_of
+from llmqgym.kernel.jit import entry_point, helper
+from llmqgym.kernel.kv_cache import count_free
+from llmqgym.kernel.memory import arrival_at, chunk_at, hidden_at, profile_at, request_at
+from llmqgym.kernel.tables import Outcome
+
+_WAKE = 5
+#: Room in the log for an iteration: a triple for each request in the system and each preemption, and a few more.
+_LOG_SLACK = 64
+
+
+@helper
+def _duration(sim: Any) -> int:
+    """Time of the composed pass, transfers included."""
+    prefill_tokens = two_f = decodes = kv_tokens = 0
+    if sim.cohort_scheduled:
+        decodes, kv_tokens = sim.num_cohort, sim.cohort_kv_tokens
+    for place in range(sim.num_batch):
+        chunk = chunk_at(sim.batch, place)
+        if chunk.tokens == 0:
+            continue
+        request = request_at(sim.requests, chunk.row)
+        if cohort.is_decoding(request):
+            decodes += 1
+            kv_tokens += request.computed_tokens
+        else:
+            prefill_tokens += chunk.tokens
+            two_f += chunk.tokens * (2 * request.computed_tokens + chunk.tokens)
+    duration = iteration_time(sim, prefill_tokens, two_f, decodes, kv_tokens)
+    transfers = sim.swap_blocks_now * sim.swap_block_ps
+    sim.swap_blocks_now = 0
+    return max(duration, transfers) if sim.swap_overlap else duration + transfers
+
+
+@helper
+def _passes_alike(sim: Any, hooks: Any, first: int, growth: int) -> int:
+    """How many passes like the composed one follow each other before anything can happen: an arrival, a finish, a
+    shortage of blocks, the policy's WAKE, the end of the run."""
+    limit = min(cohort.passes_to_first_end(sim), MAX_JUMP)
+    if sim.wake_hook:
+        wake = call_on_server(sim, hooks, _WAKE, sim.wake_hook)
+        limit = min(limit, max(int(min(wake, float(MAX_JUMP))), 1))
+    limit = 1 + cohort.passes_within(sim, count_free(sim), limit - 1)
+    gap = sim.until_ps - sim.clock_ps + 1
+    if sim.next_arrival < sim.num_arrivals:
+        gap = min(gap, arrival_at(sim.arrivals, sim.next_arrival).arrival_ps - sim.clock_ps)
+    return passes_until(gap, first, growth, limit)
+
+
+@helper
+def _integrate(sim: Any, span: int) -> None:
+    """Everything that stays as it is for `span`."""
+    add_product(sim.integral_requests, sim.num_running + sim.num_waiting, span)
+    add_product(sim.integral_running, sim.num_running, span)
+    add_product(sim.integral_kv_blocks, sim.num_kv_blocks - count_free(sim), span)
+
+
+@helper
+def _take_blocks_on_the_way(sim: Any, passes: int, first: int, growth: int) -> None:
+    """Blocks that the cohort takes in passes 1 .. passes - 1 of a jump, each held from the start of its pass on.
+
+    Members of one phase take theirs in passes j, j + size, ...: their waiting times since the start of the jump,
+    first*x + growth*x*(x-1)/2 for x in that series, sum to a closed form."""
+    size = sim.block_size
+    span = span_of(passes, first, growth)
+    for j in range(1, min(passes, size + 1)):
+        members = cohort.blocks_needed(sim, j)
+        if members == 0:
+            continue
+        times = (passes - 1 - j) // size + 1
+        pairs = times * (times - 1) // 2
+        sum_x = times * j + size * pairs
+        sum_xx = times * j * j + 2 * j * size * pairs + size * size * (pairs * (2 * times - 1) // 3)
+        add_product(sim.integral_kv_blocks, members * times, span)
+        subtract_product(sim.integral_kv_blocks, first, members * sum_x)
+        subtract_product(sim.integral_kv_blocks, growth, members * ((sum_xx - sum_x) // 2))
+        sim.free_kv_blocks -= members * times
+
+
+@helper
+def _settle_chunks(sim: Any, start_ps: int) -> None:
+    """After a pass: what was computed, the tokens it yielded, who is finished, who begins to decode."""
+    for place in range(sim.num_batch):
+        chunk = chunk_at(sim.batch, place)
+        if chunk.tokens == 0:
+            continue
+        row = chunk.row
+        request = request_at(sim.requests, row)
+        hidden = hidden_at(sim.hidden, row)
+        was_decoding = cohort.is_decoding(request)
+        hidden.scheduled_tokens = 0
+        sim.processed_tokens += chunk.tokens
+        request.computed_tokens += chunk.tokens
+        if request.first_scheduled_ps < 0:
+            request.first_scheduled_ps = start_ps
+        if request.computed_tokens < request.prompt_tokens + request.generated_tokens:
+            continue
+        request.generated_tokens += 1
+        if request.first_token_ps < 0:
+            request.first_token_ps = sim.clock_ps
+        if request.generated_tokens == hidden.output_tokens:
+            passage.finish(sim, row, was_decoding)
+            continue
+        if not was_decoding:
+            sim.num_decoding += 1
+        if sim.cohort_formed:
+            cohort.join(sim, row)
+
+
+@helper
+def _settle_cohort(sim: Any, passes: int) -> None:
+    """After the cohort's passes: those who have their last token leave."""
+    sim.processed_tokens += passes * sim.num_cohort
+    cohort.make_passes(sim, passes)
+    row = cohort.pop_ended(sim)
+    while row >= 0:
+        passage.finish(sim, row, True)
+        row = cohort.pop_ended(sim)
+
+
+@helper
+def _log_batch(sim: Any) -> None:
+    log.write(sim, log.ITERATION, sim.num_iterations, sim.clock_ps)
+    for place in range(sim.num_batch):
+        chunk = chunk_at(sim.batch, place)
+        if chunk.tokens > 0:
+            request = request_at(sim.requests, chunk.row)
+            after = request.computed_tokens + chunk.tokens
+            whole = after == request.prompt_tokens + request.generated_tokens
+            log.write(sim, log.SCHEDULED if whole else log.SCHEDULED_PART, request.id, chunk.tokens)
+    log.write(sim, log.FREE_BEFORE, count_free(sim), 0)
+
+
+@helper
+def _run_pass(sim: Any, hooks: Any) -> None:
+    """Carry out the composed iteration, and those like it that follow."""
+    start_ps = sim.clock_ps
+    if sim.log:
+        _log_batch(sim)
+    first = _duration(sim)
+    passes, growth = 1, 0
+    if sim.cohort_scheduled and sim.num_batch == 0 and sim.num_cohort == sim.num_running:
+        growth = profile_at(sim.profile, 0).kv * sim.num_cohort
+        passes = _passes_alike(sim, hooks, first, growth)
+    span = span_of(passes, first, growth)
+    _integrate(sim, span)
+    if passes > 1:
+        _take_blocks_on_the_way(sim, passes, first, growth)
+    sim.clock_ps += span
+    sim.num_iterations += passes
+    if sim.cohort_scheduled:
+        _settle_cohort(sim, passes)
+    _settle_chunks(sim, start_ps)
+    if sim.log:
+        log.write(sim, log.FREE_AFTER, count_free(sim), 0)
+        log.write(sim, log.QUEUES, sim.num_running, sim.num_waiting)
+
+
+@helper
+def _move_idly(sim: Any) -> int:
+    """No token could be scheduled: what happens instead (docs/model.md, step 4). Returns an Outcome or GO_ON."""
+    if sim.shortage:
+        return passage.GO_ON
+    if sim.num_running == 0 and sim.last_held >= 0:
+        preemption.drop_last_held(sim)
+        return passage.GO_ON
+    span = sim.idle_step_ps
+    if sim.next_arrival < sim.num_arrivals:
+        span = min(span, arrival_at(sim.arrivals, sim.next_arrival).arrival_ps - sim.clock_ps)
+    elif sim.num_running == 0:
+        return Outcome.STALLED.value
+    _integrate(sim, span)
+    sim.clock_ps += span
+    return passage.GO_ON
+
+
+@helper
+def _has_room(sim: Any) -> bool:
+    """Whether this iteration's departures and log entries find room."""
+    if sim.num_departures + sim.num_running + 1 > sim.departures_capacity:
+        return False
+    in_system = sim.num_running + sim.num_waiting
+    return sim.log == 0 or sim.log_length + 3 * (4 * in_system + _LOG_SLACK) <= sim.log_capacity
+
+
+@helper
+def _advance(sim: Any, hooks: Any, max_events: int) -> int:
+    for _ in range(max_events):
+        lack = passage.take_arrivals(sim, hooks)
+        if lack != passage.GO_ON:
+            return lack
+        if sim.clock_ps > sim.until_ps:
+            return Outcome.HORIZON.value
+        if sim.num_running + sim.num_waiting == 0:
+            if sim.next_arrival == sim.num_arrivals:
+                return Outcome.FINISHED.value
+            sim.clock_ps = arrival_at(sim.arrivals, sim.next_arrival).arrival_ps
+            continue
+        if not _has_room(sim):
+            return Outcome.NEED_DRAIN.value
+        sim.num_events += 1
+        compose(sim, hooks)
+        if sim.budget_tokens < sim.max_batched_tokens:
+            _run_pass(sim, hooks)
+        else:
+            outcome = _move_idly(sim)
+            if outcome != passage.GO_ON:
+                return outcome
+    return Outcome.PAUSED.value
+
+
+@entry_point
+def advance(simulators: np.ndarray, index: int, hooks: Any, max_events: int) -> int:
+    """Let simulator `index` of SIMULATOR[n] run for at most `max_events` compositions; returns an Outcome.
+
+    `hooks` is None (the policy's hooks are called through the addresses in the record) or a tuple of jitted functions."""
+    return _advance(simulators[index], hooks, max_events)
+
+
+@entry_point
+def close(simulators: np.ndarray, index: int) -> None:
+    """Write everybody still in the system into the table of departures, which must have room for `capacity` more."""
+    passage.report_unfinished(simulators[index])

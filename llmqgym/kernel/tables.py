@@ -1,0 +1,277 @@
+"""The tables of the kernel: one dtype a table, one line a field, with its unit.
+
+Every dtype wraps `np.record`, so that `row.field` reads the same compiled and in plain Python. Unknown times are -1 in
+the kernel's integers and become nan at the border; absent rows are -1. Times are int64 picoseconds.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+PS_PER_S = 1_000_000_000_000
+#: The longest run: 100 days of the 106 that an int64 of picoseconds holds.
+HORIZON_PS = 100 * 86_400 * PS_PER_S
+
+
+def _table(*fields: tuple[object, ...]) -> np.dtype:
+    return np.dtype((np.record, np.dtype(list(fields), align=True)))
+
+
+class Status(IntEnum):
+    """Where a request is. The last three are ways to have left."""
+
+    FREE = 0
+    WAITING = 1
+    RUNNING = 2
+    FINISHED = 3
+    REJECTED = 4
+    UNFINISHED = 5
+
+
+class Mode(IntEnum):
+    """What becomes of the KV cache (and the tokens) of a preempted request."""
+
+    RECOMPUTE = 0
+    RESTART = 1
+    SWAP = 2
+    HOLD = 3
+
+
+class Mix(IntEnum):
+    """Which requests share an iteration; presets of docs/model.md."""
+
+    MIXED = 0
+    PREFILL_FIRST = 1
+    PREFILL_FIRST_MIXED = 2
+    BATCH_TO_COMPLETION = 3
+
+
+class Outcome(IntEnum):
+    """Why the kernel has returned: the first three are ends, the rest ask the border for something."""
+
+    FINISHED = 0
+    STALLED = 1
+    HORIZON = 2
+    PAUSED = 3  # the number of compositions that it was allowed is used up
+    NEED_ARRIVALS = 4
+    NEED_ROOM = 5
+    NEED_DRAIN = 6  # departures or log are full
+
+
+#: A request as the workload hands it over, in order of arrival. The kernel only reads it.
+ARRIVAL = _table(
+    ("arrival_ps", np.int64),
+    ("prompt_tokens", np.int64),  # >= 1
+    ("output_tokens", np.int64),  # >= 1, the hidden truth
+    ("max_output_tokens", np.int64),  # declared cap, visible
+    ("predicted_output_tokens", np.float64),  # nan: no prediction
+    ("priority", np.int64),  # lower is served earlier
+    ("tenant", np.int64),
+    ("ttft_limit_ps", np.int64),  # -1: no limit
+    ("tpot_limit_ps", np.int64),
+    ("e2e_limit_ps", np.int64),
+    ("prefix_group", np.int64),  # -1: shares nothing
+    ("prefix_tokens", np.int64),
+    ("program", np.int64),  # -1: belongs to no program
+)
+
+#: What a policy may see of a request in the system. Only the kernel writes it.
+REQUEST = _table(
+    ("id", np.int64),  # 0, 1, 2 ... in order of arrival, over the whole run
+    ("arrival_ps", np.int64),
+    ("prompt_tokens", np.int64),
+    ("max_output_tokens", np.int64),
+    ("predicted_output_tokens", np.float64),
+    ("true_output_tokens", np.int64),  # -1 unless the policy is an oracle
+    ("priority", np.int64),
+    ("tenant", np.int64),
+    ("ttft_limit_ps", np.int64),
+    ("tpot_limit_ps", np.int64),
+    ("e2e_limit_ps", np.int64),
+    ("prefix_group", np.int64),
+    ("prefix_tokens", np.int64),
+    ("program", np.int64),
+    ("status", np.int64),  # a Status
+    ("computed_tokens", np.int64),  # in the KV cache (on the device or swapped)
+    ("generated_tokens", np.int64),
+    ("prefill_target_tokens", np.int64),  # in prefill until computed_tokens reaches it
+    ("kv_blocks", np.int64),  # held on the device
+    ("host_blocks", np.int64),  # held in host memory
+    ("admit_seq", np.int64),  # counts admissions; -1 before the first
+    ("first_scheduled_ps", np.int64),
+    ("first_token_ps", np.int64),
+    ("num_preemptions", np.int64, (4,)),  # by Mode
+    ("lost_tokens", np.int64),  # computed and thrown away
+    ("swapped_blocks", np.int64),  # out and in
+    ("previous", np.int64),  # rows of the neighbours in the running batch or the list of held requests; -1: none
+    ("next", np.int64),
+)
+
+#: What nobody but the kernel sees of a request; same row as in REQUEST.
+HIDDEN = _table(
+    ("output_tokens", np.int64),
+    ("together", np.int64),  # 1: advances with the cohort, its REQUEST row is as of `stamp`
+    ("stamp", np.int64),  # the cohort's clock when the REQUEST row was last brought up to date
+    ("scheduled_tokens", np.int64),  # in the iteration being composed
+    ("held", np.int64),  # 1: waiting with blocks on the device
+)
+
+#: A heap's entry: smallest (key, tie) first.
+ENTRY = _table(("key", np.float64), ("tie", np.int64), ("row", np.int64))
+
+#: One request of the batch being composed, in scheduling order.
+CHUNK = _table(("row", np.int64), ("tokens", np.int64))
+
+#: A request that has left: finished, rejected, or (written by the border) unfinished. Unknown times are -1.
+DEPARTURE = _table(
+    ("id", np.int64),
+    ("status", np.int64),
+    ("arrival_ps", np.int64),
+    ("first_scheduled_ps", np.int64),
+    ("first_token_ps", np.int64),
+    ("finish_ps", np.int64),
+    ("prompt_tokens", np.int64),
+    ("output_tokens", np.int64),
+    ("generated_tokens", np.int64),
+    ("predicted_output_tokens", np.float64),
+    ("priority", np.int64),
+    ("tenant", np.int64),
+    ("ttft_limit_ps", np.int64),
+    ("tpot_limit_ps", np.int64),
+    ("e2e_limit_ps", np.int64),
+    ("num_preemptions", np.int64, (4,)),
+    ("lost_tokens", np.int64),
+    ("swapped_blocks", np.int64),
+    ("computed_tokens", np.int64),
+)
+
+#: The iteration-time formula of docs/model.md, in integers.
+PROFILE = _table(
+    ("base", np.int64),
+    ("token", np.int64),
+    ("decode_base", np.int64),
+    ("decode", np.int64),
+    ("kv", np.int64),
+    ("prefill_base", np.int64),
+    ("root", np.int64),
+    ("square", np.int64),
+    ("tile", np.int64),
+    ("tail", np.int64),
+    ("table", np.int64),  # address of int64[table_len]
+    ("table_len", np.int64),
+)
+
+#: What a policy may see of a server: its settings and what it is doing. The first fields of SIMULATOR, in the same places.
+_SERVER_FIELDS: tuple[tuple[object, ...], ...] = (
+    ("clock_ps", np.int64),
+    ("num_kv_blocks", np.int64),
+    ("free_kv_blocks", np.int64),
+    ("reserved_kv_blocks", np.int64),  # kept from newcomers in this pass
+    ("block_size", np.int64),
+    ("watermark_blocks", np.int64),
+    ("host_kv_blocks", np.int64),
+    ("free_host_blocks", np.int64),
+    ("max_running", np.int64),
+    ("max_batched_tokens", np.int64),
+    ("budget_tokens", np.int64),  # left in the iteration being composed
+    ("long_prefill_token_threshold", np.int64),
+    ("chunked_prefill", np.int64),
+    ("reserve_full_isl", np.int64),
+    ("num_running", np.int64),
+    ("num_decoding", np.int64),
+    ("num_waiting", np.int64),
+    ("num_iterations", np.int64),
+    ("first_running", np.int64),  # row of the first admitted running request, -1: none
+    ("last_running", np.int64),
+    ("requests", np.int64),  # address of REQUEST[capacity]
+    ("params", np.float64, (8,)),  # the policy's numbers
+)
+SERVER = _table(*_SERVER_FIELDS)
+
+#: Everything about one server and its run; what follows the fields of SERVER is the kernel's own.
+SIMULATOR = _table(
+    *_SERVER_FIELDS,
+    # settings
+    ("step_by_step", np.int64),  # 1: iteration by iteration, 0: event to event
+    ("until_ps", np.int64),
+    ("idle_step_ps", np.int64),
+    ("swap_block_ps", np.int64),
+    ("swap_overlap", np.int64),
+    # the policy
+    ("mix", np.int64),
+    ("skip_misses", np.int64),
+    ("victim_mode", np.int64),
+    ("preempt_mode", np.int64),
+    ("rekey", np.int64),
+    ("oracle", np.int64),
+    ("order_hook", np.int64),  # addresses of the compiled hooks, 0: none
+    ("fit_hook", np.int64),
+    ("mix_hook", np.int64),
+    ("victim_hook", np.int64),
+    ("preempt_hook", np.int64),
+    ("wake_hook", np.int64),
+    ("reads_running", np.int64),  # 1: its hooks look at running requests, whose rows must be up to date
+    # addresses of the tables
+    ("capacity", np.int64),  # rows of each table below that holds requests
+    ("hidden", np.int64),
+    ("free_rows", np.int64),  # int64[capacity], a stack
+    ("num_free_rows", np.int64),
+    ("waiting", np.int64),  # ENTRY[capacity], a heap
+    ("num_queued", np.int64),  # in that heap: all waiting but those set aside
+    ("aside", np.int64),  # ENTRY[capacity]: waiting requests that this pass has skipped
+    ("num_aside", np.int64),
+    ("batch", np.int64),  # CHUNK[capacity]
+    ("num_batch", np.int64),
+    ("mixing", np.int64),  # ENTRY[capacity]: the running batch in the MIX hook's order
+    ("num_mixing", np.int64),
+    ("profile", np.int64),  # PROFILE[1]
+    # the cohort: decoding requests that advance together (cohort.py)
+    ("cohort_formed", np.int64),
+    ("num_cohort", np.int64),
+    ("cohort_clock", np.int64),  # passes that the cohort has made
+    ("cohort_ends", np.int64),  # ENTRY[capacity], a heap of (clock of the last pass, admit_seq)
+    ("num_cohort_ends", np.int64),
+    ("cohort_phases", np.int64),  # int64[block_size]: members by (computed - clock) mod block_size
+    ("cohort_kv_tokens", np.int64),
+    # the iteration being composed
+    ("cohort_scheduled", np.int64),  # 1: every member of the cohort gets its token
+    ("shortage", np.int64),  # 1: somebody left for want of blocks
+    ("door_open", np.int64),  # batch_to_completion
+    ("budget_stop", np.int64),  # 1: the waiting pass ended because tokens ran out
+    ("lone", np.int64),
+    ("cursor", np.int64),  # row that the running pass comes to next
+    ("swap_blocks_now", np.int64),  # transfers of this composition
+    ("num_admissions", np.int64),
+    ("first_new_seq", np.int64),  # admit_seq from which requests are newcomers of this iteration
+    # waiting requests that hold blocks, a list in the order of holding
+    ("first_held", np.int64),
+    ("last_held", np.int64),
+    # arrivals and departures
+    ("arrivals", np.int64),  # ARRIVAL[num_arrivals], the chunk at hand
+    ("num_arrivals", np.int64),
+    ("next_arrival", np.int64),  # its row in the chunk
+    ("last_chunk", np.int64),  # 1: no chunk follows
+    ("next_id", np.int64),
+    ("departures", np.int64),  # DEPARTURE[departures_capacity]
+    ("departures_capacity", np.int64),
+    ("num_departures", np.int64),
+    ("log", np.int64),  # int64[log_capacity], 0: no log
+    ("log_capacity", np.int64),
+    ("log_length", np.int64),
+    ("log_start", np.int64),  # where the entry of this iteration begins
+    # totals
+    ("num_finished", np.int64),
+    ("num_rejected", np.int64),
+    ("num_events", np.int64),  # compositions; fewer than iterations when jumping
+    ("processed_tokens", np.int64),
+    ("lost_tokens", np.int64),
+    ("num_preemptions", np.int64, (4,)),
+    ("num_held_dropped", np.int64),
+    ("swapped_blocks", np.int64),
+    # integrals over time, exact, as (units of 2**62, rest)
+    ("integral_requests", np.int64, (2,)),
+    ("integral_running", np.int64, (2,)),
+    ("integral_kv_blocks", np.int64, (2,)),
+)

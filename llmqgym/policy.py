@@ -1,0 +1,95 @@
+"""What a policy is: the hooks and settings in which it differs from vLLM v1's first-come-first-served scheduler.
+
+A hook is a plain Python function over the records of `llmqgym.kernel.tables` (a `request` as the server sees it, REQUEST, and
+the `server`, SERVER). It is written once: the kernel calls it compiled, Python calls it as it stands. Leave a hook out and the engine's
+default holds.
+
+| hook | signature | answers | default |
+|---|---|---|---|
+| `order` | (request, server) -> float | key in the waiting queue, smallest first, nan last | 0: order of arrival |
+| `fit` | (request, server) -> float | may it enter now? 0 is no | vLLM's admission gate |
+| `mix_key` | (request, server) -> float | < 1: before newcomers, >= 1: after them, inf: not now | the `mix` preset |
+| `victim` | (running, requester, server) -> float | who leaves on a shortage: the largest | the last admitted |
+| `preempt` | (running, candidate, server) -> float | who makes place for a better request: the largest above 0 | nobody |
+| `wake` | (server) -> float | iterations for which no decision changes without an event | inf |
+
+A policy whose decisions drift with time (aging, quanta, cut-offs) must give `wake`, else jumps from event to event would skip its
+decisions; one whose keys drift while requests wait must also say `rekey=True`. See docs/model.md for what each answer does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from llmqgym.errors import InputError, unknown
+
+Hook = Callable[..., float]
+
+#: Settings by name; the values are those of kernel.tables.Mix and Mode.
+MIXES = {"mixed": 0, "prefill_first": 1, "prefill_first_mixed": 2, "batch_to_completion": 3}
+MODES = {"recompute": 0, "restart": 1, "swap": 2, "hold": 3}
+MISSES = {"stop": 0, "skip": 1}
+MAX_PARAMS = 8
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A scheduling policy. `Policy("fcfs")` is vLLM v1's default scheduler.
+
+    `oracle=True` lets its hooks read `request.true_output_tokens` (-1 for everybody else); every table marks it.
+    `params` are up to 8 numbers that hooks read as `server.params[i]`; another value needs no compilation.
+
+    >>> Policy("shortest-prompt", order=lambda request, server: float(request.prompt_tokens)).miss
+    'stop'
+    """
+
+    name: str
+    order: Hook | None = None
+    fit: Hook | None = None
+    mix_key: Hook | None = None
+    victim: Hook | None = None
+    preempt: Hook | None = None
+    wake: Hook | None = None
+    mix: str = "mixed"
+    miss: str = "stop"
+    victim_mode: str = "recompute"
+    preempt_mode: str = "recompute"
+    rekey: bool = False
+    oracle: bool = False
+    params: tuple[float, ...] = ()
+    summary: str = ""
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        for setting, table in (("mix", MIXES), ("miss", MISSES), ("victim_mode", MODES), ("preempt_mode", MODES)):
+            value = getattr(self, setting)
+            if value not in table:
+                raise unknown(f"{setting} of policy {self.name!r}", str(value), table)
+        if self.victim_mode == "hold":
+            raise InputError(
+                f"policy {self.name!r}: victim_mode 'hold' keeps the blocks that are short: use recompute, restart or swap."
+            )
+        if self.mix_key is not None and self.mix != "mixed":
+            raise InputError(f"policy {self.name!r}: a mix_key replaces the preset: leave mix at 'mixed', not {self.mix!r}.")
+        if self.rekey and self.wake is None:
+            raise InputError(f"policy {self.name!r}: keys that change while requests wait need a wake hook.")
+        if len(self.params) > MAX_PARAMS:
+            raise InputError(f"policy {self.name!r}: {len(self.params)} params, at most {MAX_PARAMS}.")
+
+    def hooks(self) -> dict[str, Hook | None]:
+        """The hooks by the names that the kernel uses, in its order."""
+        return {
+            "order": self.order,
+            "fit": self.fit,
+            "mix": self.mix_key,
+            "victim": self.victim,
+            "preempt": self.preempt,
+            "wake": self.wake,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the functions, for reports."""
+        hooks = {"order", "fit", "mix_key", "victim", "preempt", "wake"}
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hooks}

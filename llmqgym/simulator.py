@@ -1,0 +1,257 @@
+"""The border of the kernel: owns the tables of one simulated server, feeds it arrivals, collects departures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmqgym.config import ServerConfig
+from llmqgym.hardware.integers import IntegerProfile
+from llmqgym.kernel import tables
+from llmqgym.kernel.compile import address_of_hook, inlined
+from llmqgym.kernel.memory import address_of
+from llmqgym.kernel.step import advance, close
+from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
+from llmqgym.policy import MISSES, MIXES, MODES, Policy
+
+#: Compositions between two looks at the progress bar, some tens of milliseconds.
+_EVENTS_A_CALL = 100_000
+_DEPARTURES = 8192
+_ENDS = (Outcome.FINISHED, Outcome.STALLED, Outcome.HORIZON)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counters and exact integrals of a run; times in ps, integrals in (requests or blocks) x ps."""
+
+    outcome: str
+    clock_ps: int
+    num_iterations: int
+    num_events: int
+    num_finished: int
+    num_rejected: int
+    processed_tokens: int
+    lost_tokens: int
+    num_preemptions: tuple[int, int, int, int]  # recompute, restart, swap, hold
+    num_held_dropped: int
+    swapped_blocks: int
+    num_kv_blocks: int
+    integral_requests: int
+    integral_running: int
+    integral_kv_blocks: int
+
+
+class Simulator:
+    """One server with its policy.
+
+    `step_by_step` advances iteration by iteration instead of from event to event, with the same result; a log needs it
+    and sets it. `inline` compiles the kernel anew around the policy's hooks. Memory grows with the requests in the system.
+    """
+
+    def __init__(
+        self,
+        server: ServerConfig,
+        profile: IntegerProfile,
+        policy: Policy,
+        *,
+        step_by_step: bool = False,
+        until_ps: int = HORIZON_PS,
+        log: bool = False,
+        inline: bool = False,
+        capacity: int = 1024,
+    ) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+        self._simulators = np.zeros(1, tables.SIMULATOR)
+        self._inlined = inlined(policy.hooks()) if inline else None
+        self._departed: list[np.ndarray] = []
+        self._log_sink: list[np.ndarray] = []
+        self._outcome = Outcome.PAUSED
+        sim = self.record
+        self._set_server(sim, server, profile)
+        self._set_policy(sim, policy)
+        sim.step_by_step = int(step_by_step or log)
+        sim.until_ps = until_ps
+        for name in ("first_running", "last_running", "first_held", "last_held", "cursor"):
+            setattr(sim, name, -1)
+        self._place("cohort_phases", np.zeros(int(sim.block_size), np.int64))
+        self._place_profile(profile)
+        self._grow(capacity)
+        if log:
+            self._place("log", np.zeros(3 * 65_536, np.int64))
+            sim.log_capacity = len(self._arrays["log"])
+
+    @property
+    def record(self) -> Any:
+        """The SIMULATOR record; its first fields are what hooks see as `server`."""
+        return self._simulators[0]
+
+    def request(self, row: int) -> Any:
+        """The REQUEST record in a row."""
+        return self._arrays["requests"][row]
+
+    def _set_server(self, sim: Any, server: ServerConfig, profile: IntegerProfile) -> None:
+        blocks = profile.num_kv_blocks if server.num_kv_blocks is None else server.num_kv_blocks
+        host = profile.host_kv_blocks if server.host_kv_blocks is None else server.host_kv_blocks
+        sim.num_kv_blocks = sim.free_kv_blocks = blocks
+        sim.host_kv_blocks = sim.free_host_blocks = host
+        sim.watermark_blocks = server.watermark_blocks(blocks)
+        for name in ("block_size", "max_running", "max_batched_tokens", "long_prefill_token_threshold"):
+            setattr(sim, name, getattr(server, name))
+        sim.chunked_prefill = int(server.chunked_prefill)
+        sim.reserve_full_isl = int(server.reserve_full_isl)
+        sim.swap_overlap = int(server.swap_overlap)
+        sim.idle_step_ps = round(server.idle_step_s * PS_PER_S)
+        sim.swap_block_ps = profile.swap_block_ps
+
+    def _set_policy(self, sim: Any, policy: Policy) -> None:
+        self._policy = policy
+        for kind, hook in policy.hooks().items():
+            address = int(hook is not None) if self._inlined is not None else address_of_hook(kind, hook)
+            setattr(sim, f"{kind}_hook", address)
+        looks = (policy.fit, policy.mix_key, policy.victim, policy.preempt, policy.wake)
+        sim.reads_running = int(policy.rekey or any(hook is not None for hook in looks))
+        sim.mix, sim.skip_misses = MIXES[policy.mix], MISSES[policy.miss]
+        sim.victim_mode, sim.preempt_mode = MODES[policy.victim_mode], MODES[policy.preempt_mode]
+        sim.rekey, sim.oracle = int(policy.rekey), int(policy.oracle)
+        sim.params[: len(policy.params)] = policy.params
+
+    def _place(self, name: str, array: np.ndarray) -> None:
+        self._arrays[name] = array
+        setattr(self.record, name, address_of(array))
+
+    def _place_profile(self, profile: IntegerProfile) -> None:
+        table = np.array(profile.table, np.int64)
+        self._arrays["profile_table"] = table
+        row = np.zeros(1, tables.PROFILE)
+        for name in tables.PROFILE.names or ():
+            if name not in ("table", "table_len"):
+                row[name] = getattr(profile, name)
+        row["table"], row["table_len"] = address_of(table), len(table)
+        self._place("profile", row)
+
+    def _grow(self, capacity: int) -> None:
+        """Room for `capacity` requests in the system; what is there stays in its rows."""
+        sim = self.record
+        old = int(sim.capacity)
+        sizes = {
+            "requests": tables.REQUEST,
+            "hidden": tables.HIDDEN,
+            "waiting": tables.ENTRY,
+            "aside": tables.ENTRY,
+            "mixing": tables.ENTRY,
+            "cohort_ends": tables.ENTRY,
+            "batch": tables.CHUNK,
+            "free_rows": np.dtype(np.int64),
+        }
+        for name, dtype in sizes.items():
+            array = np.zeros(capacity, dtype)
+            if old:
+                array[:old] = self._arrays[name]
+            self._place(name, array)
+        rows = self._arrays["free_rows"]
+        fresh = np.arange(capacity - 1, old - 1, -1)
+        rows[sim.num_free_rows : sim.num_free_rows + len(fresh)] = fresh
+        sim.num_free_rows += len(fresh)
+        sim.capacity = capacity
+        self._drain()
+        self._place("departures", np.zeros(max(_DEPARTURES, 2 * capacity), tables.DEPARTURE))
+        sim.departures_capacity = len(self._arrays["departures"])
+
+    def _drain(self) -> None:
+        sim = self.record
+        if sim.num_departures:
+            self._departed.append(self._arrays["departures"][: sim.num_departures].copy())
+            sim.num_departures = 0
+        if sim.log_length:
+            self._log_sink.append(self._arrays["log"][: sim.log_length].copy())
+            sim.log_length = 0
+
+    def _make_log_room(self) -> None:
+        """The log holds an iteration's worth for the requests in the system; more of them, a larger log."""
+        sim = self.record
+        if sim.log and sim.log_capacity < 3 * (8 * sim.capacity + 1024):
+            self._place("log", np.zeros(3 * (16 * int(sim.capacity) + 65_536), np.int64))
+            sim.log_capacity = len(self._arrays["log"])
+
+    def feed(self, requests: np.ndarray, last: bool = True) -> None:
+        """The next chunk of the workload, ARRIVAL[n] in order of arrival; `last`: none follows."""
+        if requests.dtype != tables.ARRIVAL:
+            raise TypeError(f"requests have dtype {requests.dtype}: the kernel reads tables.ARRIVAL.")
+        sim = self.record
+        self._place("arrivals", requests if len(requests) else np.zeros(1, tables.ARRIVAL))
+        sim.num_arrivals, sim.next_arrival, sim.last_chunk = len(requests), 0, int(last)
+
+    def advance(self, max_events: int = _EVENTS_A_CALL) -> Outcome:
+        """Run for at most `max_events` compositions or until something is missing; returns why it stopped."""
+        self._outcome = Outcome(advance(self._simulators, 0, self._inlined, max_events))
+        if self._outcome == Outcome.NEED_ROOM:
+            self._grow(2 * int(self.record.capacity))
+        elif self._outcome == Outcome.NEED_DRAIN:
+            self._drain()
+            self._make_log_room()
+        return self._outcome
+
+    def run(self, chunks: Iterator[np.ndarray], on_progress: Callable[[Simulator], None] | None = None) -> Outcome:
+        """Feed all chunks and run to the end; returns FINISHED, STALLED or HORIZON."""
+        following = next(chunks, None)
+        self.feed(_no_requests(), last=following is None)
+        while True:
+            outcome = self.advance()
+            if outcome in _ENDS:
+                return outcome
+            if outcome == Outcome.NEED_ARRIVALS and following is not None:
+                chunk, following = following, next(chunks, None)
+                self.feed(chunk, last=following is None)
+            if on_progress is not None:
+                on_progress(self)
+
+    def departures(self) -> np.ndarray:
+        """DEPARTURE rows since the last call: those finished and rejected, in the order of leaving; at the end of a
+        run also the unfinished, without a finish."""
+        self._drain()
+        if self._outcome in _ENDS:
+            close(self._simulators, 0)
+            self._drain()
+        rows = np.concatenate(self._departed) if self._departed else np.zeros(0, tables.DEPARTURE)
+        self._departed = []
+        return rows
+
+    def log_triples(self) -> np.ndarray:
+        """The log so far, int64[n, 3] (kernel.log), in order."""
+        self._drain()
+        flat = np.concatenate(self._log_sink) if self._log_sink else np.zeros(0, np.int64)
+        return flat.reshape(-1, 3)
+
+    def totals(self) -> Totals:
+        """Counters and integrals so far."""
+        sim = self.record
+        return Totals(
+            outcome=self._outcome.name.lower(),
+            clock_ps=int(sim.clock_ps),
+            num_iterations=int(sim.num_iterations),
+            num_events=int(sim.num_events),
+            num_finished=int(sim.num_finished),
+            num_rejected=int(sim.num_rejected),
+            processed_tokens=int(sim.processed_tokens),
+            lost_tokens=int(sim.lost_tokens),
+            num_preemptions=tuple(int(n) for n in sim.num_preemptions),  # type: ignore[arg-type]
+            num_held_dropped=int(sim.num_held_dropped),
+            swapped_blocks=int(sim.swapped_blocks),
+            num_kv_blocks=int(sim.num_kv_blocks),
+            integral_requests=_whole(sim.integral_requests),
+            integral_running=_whole(sim.integral_running),
+            integral_kv_blocks=_whole(sim.integral_kv_blocks),
+        )
+
+
+def _no_requests() -> np.ndarray:
+    return np.zeros(0, tables.ARRIVAL)
+
+
+def _whole(limbs: np.ndarray) -> int:
+    return (int(limbs[0]) << 62) + int(limbs[1])
+
+

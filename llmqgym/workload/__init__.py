@@ -1,0 +1,1 @@
+"""Workloads: the requests a server is given, read from traces or generated. All randomness lives here."""
