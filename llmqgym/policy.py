@@ -6,8 +6,8 @@ default holds.
 
 | hook | signature | answers | default |
 |---|---|---|---|
-| `order` | (request, server) -> float | key in the waiting queue, smallest first, nan last | 0: order of arrival |
-| `fit` | (request, server) -> float | may it enter now? 0 is no | vLLM's admission gate |
+| `order` | (request, server) -> number | key in the waiting queue, smallest first, nan last | 0: order of arrival |
+| `fit` | (request, server) -> bool | may it enter now? | vLLM's admission gate |
 | `mix_key` | (request, server) -> float | < 1: before newcomers, >= 1: after them, inf: not now | the `mix` preset |
 | `victim` | (running, requester, server) -> float | who leaves on a shortage: the largest | the last admitted |
 | `preempt` | (running, candidate, server) -> float | who makes place for a better request: the largest above 0 | nobody |

@@ -181,6 +181,9 @@ class Simulator:
     def iterate(self) -> None:
         """Steps 0 to 5, once; a return without a move of the clock is the text's "back to 2"."""
         self.take_arrivals()
+        if self.clock > self.until_ps:
+            self.status = "horizon"
+            return
         if not self.running and not self.waiting:  # 1
             if self.coming:
                 self.move_clock(self.coming[0].arrival_ps)
@@ -476,8 +479,6 @@ class Simulator:
         self.integral_running_ps += len(self.running) * dt
         self.integral_blocks_ps += (self.server.num_kv_blocks - self.free_blocks) * dt
         self.clock = to
-        if self.clock > self.until_ps:
-            self.status = "horizon"
 
     def unnoticed(self, until: int) -> list[Request]:
         """Arrivals up to a time that have not joined the queue yet and will not be rejected."""

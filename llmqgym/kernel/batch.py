@@ -278,6 +278,7 @@ def compose(sim: Any, hooks: Any) -> None:
     sim.num_batch = 0
     sim.cohort_scheduled = 0
     sim.shortage = 0
+    sim.num_left = 0
     sim.first_new_seq = sim.num_admissions
     sim.lone = sim.num_running + sim.num_waiting == 1
     if sim.num_running == 0:

@@ -91,6 +91,7 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
         if mode == Mode.RESTART:
             request.generated_tokens = 0
             request.first_token_ps = -1
+    sim.num_left += 1
     request.num_preemptions[mode] += 1
     sim.num_preemptions[mode] += 1
     if sim.log:

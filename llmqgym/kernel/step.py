@@ -151,7 +151,8 @@ def _run_pass(sim: Any, hooks: Any) -> None:
         _log_batch(sim)
     first = _duration(sim)
     passes, growth = 1, 0
-    if sim.cohort_scheduled and sim.num_batch == 0 and sim.num_cohort == sim.num_running:
+    alike = sim.cohort_scheduled and sim.num_batch == 0 and sim.num_left == 0
+    if alike and sim.num_cohort == sim.num_running:
         growth = profile_at(sim.profile, 0).kv * sim.num_cohort
         passes = _passes_alike(sim, hooks, first, growth)
     span = span_of(passes, first, growth)

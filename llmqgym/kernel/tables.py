@@ -238,6 +238,7 @@ SIMULATOR = _table(
     # the iteration being composed
     ("cohort_scheduled", np.int64),  # 1: every member of the cohort gets its token
     ("shortage", np.int64),  # 1: somebody left for want of blocks
+    ("num_left", np.int64),  # preempted in this composition, for whatever reason
     ("door_open", np.int64),  # batch_to_completion
     ("budget_stop", np.int64),  # 1: the waiting pass ended because tokens ran out
     ("lone", np.int64),

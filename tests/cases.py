@@ -1,0 +1,279 @@
+"""Random cases for the kernel and its naive twin: the same workload, server, profile and policy, in both languages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import naive
+from hypothesis import strategies as st
+
+from llmqgym.config import ServerConfig
+from llmqgym.hardware.integers import IntegerProfile
+from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S
+from llmqgym.policy import Policy
+from llmqgym.simulator import Simulator
+from llmqgym.workload.workload import make_requests
+
+# Hooks, written for the kernel's records. The twin calls them through `on_twin`, which shows it the same names.
+
+
+def by_priority(request: Any, server: Any) -> float:
+    return float(request.priority)
+
+
+def by_prediction(request: Any, server: Any) -> float:
+    return request.predicted_output_tokens - request.generated_tokens
+
+
+def last_come(request: Any, server: Any) -> float:
+    return -float(request.id)
+
+
+def aging(request: Any, server: Any) -> float:
+    return request.prompt_tokens - 3.0 * server.num_iterations * (1 + request.id % 3)
+
+
+def moody_fit(request: Any, server: Any) -> bool:
+    return (request.id + server.num_running) % 3 != 0
+
+
+def fit_every_fourth(request: Any, server: Any) -> bool:
+    return (server.num_iterations // 4) % 2 == 0 and request.prompt_tokens <= 16 * server.free_kv_blocks
+
+
+def decodes_first(request: Any, server: Any) -> float:
+    return 0.0 if request.computed_tokens >= request.prefill_target_tokens else 0.5
+
+
+def shuffled_mix(request: Any, server: Any) -> float:
+    mood = (7 * request.id + 3 * server.num_iterations) % 11
+    if mood == 0:
+        return math.inf
+    return mood / 6.0
+
+
+def youngest(running: Any, requester: Any, server: Any) -> float:
+    return -float(running.generated_tokens)
+
+
+def least_urgent(running: Any, requester: Any, server: Any) -> float:
+    return float(running.priority)
+
+
+def not_me(running: Any, requester: Any, server: Any) -> float:
+    return math.nan if running.id == requester.id else float(running.computed_tokens % 5)
+
+
+def shorter_prediction(running: Any, candidate: Any, server: Any) -> float:
+    mine = running.predicted_output_tokens - running.generated_tokens
+    return mine - (candidate.predicted_output_tokens - candidate.generated_tokens)
+
+
+def more_urgent(running: Any, candidate: Any, server: Any) -> float:
+    return float(running.priority - candidate.priority)
+
+
+def every(server: Any) -> float:
+    return 1.0
+
+
+def to_next_fourth(server: Any) -> float:
+    return 4.0 - server.num_iterations % 4
+
+
+ORDERS = (None, by_priority, by_prediction, last_come)
+FITS = ((None, None), (moody_fit, None), (fit_every_fourth, to_next_fourth))
+MIX_KEYS = (None, None, decodes_first, shuffled_mix)
+VICTIMS = (None, youngest, least_urgent, not_me)
+PREEMPTS = (None, None, shorter_prediction, more_urgent)
+
+
+class _TwinRequest:
+    """A twin's request under the kernel's field names."""
+
+    def __init__(self, request: naive.Request) -> None:
+        self._request = request
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._request, "prefill_target" if name == "prefill_target_tokens" else name)
+
+
+class _TwinServer:
+    """A twin's server under the kernel's field names."""
+
+    def __init__(self, sim: naive.Simulator) -> None:
+        self.num_iterations = sim.num_iterations
+        self.num_running = len(sim.running)
+        self.free_kv_blocks = sim.free_blocks
+
+
+def on_twin(hook: Callable[..., float] | None) -> Callable[..., float] | None:
+    """The same hook for the twin, whose hooks take (requests..., simulator)."""
+    if hook is None:
+        return None
+    return lambda *arguments: hook(*map(_TwinRequest, arguments[:-1]), _TwinServer(arguments[-1]))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A workload (columns), a server, a profile and a policy."""
+
+    arrivals: tuple[int, ...]
+    prompts: tuple[int, ...]
+    outputs: tuple[int, ...]
+    predictions: tuple[float, ...]
+    priorities: tuple[int, ...]
+    server: ServerConfig
+    profile: IntegerProfile
+    policy: Policy
+    until_ps: int = HORIZON_PS
+
+    def kernel(self, **how: Any) -> Simulator:
+        """Run by the kernel, in tables that must grow on the way."""
+        requests = make_requests(
+            arrival_ps=list(self.arrivals),
+            prompt_tokens=list(self.prompts),
+            output_tokens=list(self.outputs),
+            predicted_output_tokens=list(self.predictions),
+            priority=list(self.priorities),
+        )
+        sim = Simulator(self.server, self.profile, self.policy, until_ps=self.until_ps, capacity=4, **how)
+        half = len(requests) // 2
+        sim.run(iter([requests[:half], requests[half:]]))
+        return sim
+
+    def twin(self) -> naive.Simulator:
+        """Run by the naive twin."""
+        columns = zip(self.arrivals, self.prompts, self.outputs, self.predictions, self.priorities, strict=True)
+        requests = [
+            naive.Request(i, arrival, prompt, output, predicted_output_tokens=predicted, priority=priority)
+            for i, (arrival, prompt, output, predicted, priority) in enumerate(columns)
+        ]
+        return naive.Simulator(
+            requests, self._twin_server(), self._twin_profile(), self._twin_policy(), until_ps=self.until_ps, log=True
+        ).run()
+
+    def _twin_server(self) -> naive.Server:
+        s, p = self.server, self.profile
+        assert s.num_kv_blocks is not None and s.host_kv_blocks is not None
+        return naive.Server(
+            s.num_kv_blocks, s.block_size, s.max_running, s.max_batched_tokens, s.chunked_prefill,
+            s.long_prefill_token_threshold, s.watermark, s.reserve_full_isl, s.host_kv_blocks, p.swap_block_ps,
+            s.swap_overlap, round(s.idle_step_s * PS_PER_S),
+        )  # fmt: skip
+
+    def _twin_profile(self) -> naive.Profile:
+        p = self.profile
+        return naive.Profile(
+            p.base, p.token, p.decode_base, p.decode, p.kv, p.prefill_base, float(p.root), p.square, p.tile,
+            list(p.table), p.tail,
+        )  # fmt: skip
+
+    def _twin_policy(self) -> naive.Policy:
+        p = self.policy
+        return naive.Policy(
+            order=on_twin(p.order) or (lambda request, sim: 0.0),
+            fit=on_twin(p.fit),
+            miss=p.miss,
+            mix=p.mix,
+            mix_key=on_twin(p.mix_key),
+            victim=on_twin(p.victim),
+            victim_mode=p.victim_mode,
+            preempt=on_twin(p.preempt),
+            preempt_mode=p.preempt_mode,
+            rekey=p.rekey,
+        )
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Any combination of hooks, presets and modes that a policy may have."""
+    fit, wake = draw(st.sampled_from(FITS))
+    mix_key = draw(st.sampled_from(MIX_KEYS))
+    rekey = draw(st.integers(0, 4)) == 0
+    mix = "mixed" if mix_key else draw(
+        st.sampled_from(["mixed", "mixed", "prefill_first", "prefill_first_mixed", "batch_to_completion"])
+    )
+    return Policy(
+        "random",
+        order=aging if rekey else draw(st.sampled_from(ORDERS)),
+        fit=fit,
+        mix_key=mix_key,
+        victim=draw(st.sampled_from(VICTIMS)),
+        preempt=draw(st.sampled_from(PREEMPTS)),
+        wake=every if rekey or mix_key else wake,
+        mix=mix,
+        miss=draw(st.sampled_from(["stop", "stop", "skip"])),
+        victim_mode=draw(st.sampled_from(["recompute", "recompute", "restart", "swap"])),
+        preempt_mode=draw(st.sampled_from(["recompute", "restart", "swap", "hold", "hold"])),
+        rekey=rekey,
+    )
+
+
+@st.composite
+def servers(draw: st.DrawFn) -> ServerConfig:
+    """Small servers, so that tokens, slots and blocks run short."""
+    return ServerConfig(
+        num_kv_blocks=draw(st.integers(2, 40)),
+        block_size=draw(st.sampled_from([1, 3, 4, 16])),
+        max_running=draw(st.sampled_from([1, 2, 4, 8, 64])),
+        max_batched_tokens=draw(st.sampled_from([3, 8, 20, 64, 2048])),
+        chunked_prefill=draw(st.integers(0, 3)) > 0,
+        long_prefill_token_threshold=draw(st.sampled_from([0, 0, 0, 5])),
+        watermark=draw(st.sampled_from([0.0, 0.0, 0.1, 0.3])),
+        reserve_full_isl=draw(st.booleans()),
+        host_kv_blocks=draw(st.sampled_from([0, 4, 1000])),
+        swap_overlap=draw(st.booleans()),
+        idle_step_s=0.5,
+    )
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> IntegerProfile:
+    """All terms of the iteration time, or the constant profile of the vLLM logs."""
+    if draw(st.integers(0, 2)) == 0:
+        return _profile(base=PS_PER_S)
+    some = st.integers(0, 10**9)
+    return _profile(
+        base=draw(st.integers(0, 10**12)),
+        token=draw(some),
+        decode_base=draw(some),
+        decode=draw(some),
+        kv=draw(st.integers(0, 10**8)),
+        prefill_base=draw(some),
+        root=draw(some),
+        square=draw(st.integers(0, 10**7)),
+        tile=draw(st.sampled_from([1, 8])),
+        table=tuple(draw(st.lists(some, min_size=1, max_size=5))),
+        tail=draw(some),
+        swap_block_ps=draw(some),
+    )
+
+
+def _profile(**given: Any) -> IntegerProfile:
+    zero: dict[str, Any] = {
+        "base": 0, "token": 0, "decode_base": 0, "decode": 0, "kv": 0, "prefill_base": 0, "root": 0, "square": 0,
+        "tile": 1, "table": (0,), "tail": 0, "block_size": 16, "swap_block_ps": 0, "num_kv_blocks": 1, "host_kv_blocks": 0,
+    }  # fmt: skip
+    return IntegerProfile(**(zero | given))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    """A whole case."""
+    num = draw(st.integers(1, 14))
+    gaps = draw(st.lists(st.sampled_from([0, 0, 1, 10**9, 10**12, 5 * 10**12, 77 * 10**12]), min_size=num, max_size=num))
+    arrivals = [sum(gaps[: i + 1]) for i in range(num)]
+    prompts = draw(st.lists(st.integers(1, 70), min_size=num, max_size=num))
+    outputs = draw(st.lists(st.sampled_from([1, 2, 3, 9, 17, 40, 90]), min_size=num, max_size=num))
+    predictions = draw(st.lists(st.sampled_from([math.nan, 0.0, 2.5, 17.0, 90.0]), min_size=num, max_size=num))
+    priorities = draw(st.lists(st.integers(0, 3), min_size=num, max_size=num))
+    # A policy may thrash for ever: every case ends by a limit well beyond what is needed to serve it.
+    until = draw(st.sampled_from([arrivals[-1] + 10**12, arrivals[-1] + 400 * 10**12]))
+    return Case(
+        tuple(arrivals), tuple(prompts), tuple(outputs), tuple(predictions), tuple(priorities),
+        draw(servers()), draw(profiles()), draw(policies()), until,
+    )  # fmt: skip
