@@ -11,7 +11,7 @@ import numpy as np
 from llmqgym.config import ServerConfig
 from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel import tables
-from llmqgym.kernel.compile import address_of_hook, inlined
+from llmqgym.kernel.compile import address_of_hook, inlined, quietly
 from llmqgym.kernel.memory import address_of
 from llmqgym.kernel.step import advance, close
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
@@ -127,8 +127,9 @@ class Simulator:
         self._arrays["profile_table"] = table
         row = np.zeros(1, tables.PROFILE)
         for name in tables.PROFILE.names or ():
-            if name not in ("table", "table_len"):
-                row[name] = getattr(profile, name)
+            if name.endswith("_ps"):
+                row[name] = getattr(profile, name.removesuffix("_ps"))
+        row["tile_tokens"] = profile.tile
         row["table"], row["table_len"] = address_of(table), len(table)
         self._place("profile", row)
 
@@ -186,7 +187,11 @@ class Simulator:
 
     def advance(self, max_events: int = _EVENTS_A_CALL) -> Outcome:
         """Run for at most `max_events` compositions or until something is missing; returns why it stopped."""
-        self._outcome = Outcome(advance(self._simulators, 0, self._inlined, max_events))
+        if self._inlined is None:
+            self._outcome = Outcome(advance(self._simulators, 0, None, max_events))
+        else:
+            with quietly():
+                self._outcome = Outcome(advance(self._simulators, 0, self._inlined, max_events))
         if self._outcome == Outcome.NEED_ROOM:
             self._grow(2 * int(self.record.capacity))
         elif self._outcome == Outcome.NEED_DRAIN:

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from itertools import zip_longest
-from pathlib import Path
-
 import pytest
+from golden_logs import NAMES, UNIT_PS, GoldenLog, assert_same_steps, read_log
 from naive import Policy, Profile, Request, Server, Simulator
 
-GOLDEN = Path(__file__).parent / "golden"
-PREFIX_CACHING = ("t10", "t13", "t14", "w11")
-LOGS = sorted(p.name.removesuffix(".jsonl.gz") for p in GOLDEN.glob("*.jsonl.gz") if p.name[:3] not in PREFIX_CACHING)
-UNIT_PS = 10**12
 POLICIES = {
     "fcfs": Policy(),
     "priority": Policy(order=lambda r, sim: r.priority, victim=lambda r, requester, sim: r.priority),
 }
 
 
-def read_log(name: str) -> tuple[dict, list[dict], dict]:
-    """Header, steps and footer of a golden log."""
-    with gzip.open(GOLDEN / f"{name}.jsonl.gz", "rt") as file:
-        lines = [json.loads(line) for line in file]
-    return lines[0], lines[1:-1], lines[-1]
-
-
-def simulate(header: dict) -> Simulator:
+def simulate(log: GoldenLog) -> Simulator:
     """The twin run on the trace and the settings of a log's header."""
-    params = header["params"]
-    assert not params["prefix_caching"] and not params["async_scheduling"]
+    params = log.params
     server = Server(
         num_kv_blocks=params["num_gpu_blocks"] - 1,
         block_size=params["block_size"],
@@ -43,17 +27,17 @@ def simulate(header: dict) -> Simulator:
     )
     requests = [
         Request(i, arrival * UNIT_PS, prompt, output, priority=priority)
-        for i, (arrival, prompt, output, priority) in enumerate(header["trace"])
+        for i, (arrival, prompt, output, priority) in enumerate(log.header["trace"])
     ]
     return Simulator(requests, server, Profile(base=UNIT_PS), POLICIES[params["policy"]], log=True).run()
 
 
-@pytest.mark.parametrize("name", LOGS)
+@pytest.mark.parametrize("name", NAMES)
 def test_golden_log(name: str) -> None:
-    header, steps, footer = read_log(name)
-    sim = simulate(header)
-    for number, (theirs, ours) in enumerate(zip_longest(steps, sim.steps)):
-        assert theirs == ours, f"{name}, line {number}\nvLLM: {json.dumps(theirs)}\ntwin: {json.dumps(ours)}"
+    log = read_log(name)
+    footer = log.footer
+    sim = simulate(log)
+    assert_same_steps(log, sim.steps)
     assert sim.status == "finished"
     assert [r.first_token_ps // UNIT_PS - 1 for r in sim.requests] == footer["first_token_iter"]
     assert [r.finish_ps // UNIT_PS - 1 for r in sim.requests] == footer["finish_iter"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
-from numba.core import typing
 from numba.core.ccallback import CFunc
 
 from llmqgym.kernel.hooks import PYTHON_HOOKS, SIGNATURES
@@ -22,8 +23,9 @@ class HookError(TypeError):
 
 
 def _compile(kind: str, function: Callable[..., float]) -> Any:
-    arguments, result = typing.signature(SIGNATURES[kind].return_type, *SIGNATURES[kind].args).args, numba.float64
-    compiled = CFunc(function, (arguments, result), locals={}, options={"error_model": "numpy", "nopython": True})
+    signature = SIGNATURES[kind]
+    options = {"error_model": "numpy", "nopython": True}
+    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
     try:
         compiled._cache = StampedCache(function)
     except RuntimeError:  # no file behind the function (typed at a prompt), or no folder to write to
@@ -47,7 +49,7 @@ def address_of_hook(kind: str, function: Callable[..., float] | None) -> int:
         if COMPILED:
             try:
                 compiled = _compile(kind, function)
-            except numba.core.errors.NumbaError as error:
+            except (numba.core.errors.NumbaError, KeyError) as error:  # KeyError: no such field
                 raise HookError(f"hook {kind}, {function.__qualname__}, does not compile: {error}") from error
             _KEEP_ALIVE.append(compiled)
             _ADDRESSES[key] = compiled.address
@@ -56,6 +58,14 @@ def address_of_hook(kind: str, function: Callable[..., float] | None) -> int:
             PYTHON_HOOKS[id(function)] = function
             _KEEP_ALIVE.append(function)
     return _ADDRESSES[key]
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Functions in a tuple are types of their own, which the kernel inlines; numba warns as if they were pointers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", numba.core.errors.NumbaExperimentalFeatureWarning)
+        yield
 
 
 def inlined(hooks: dict[str, Callable[..., float] | None]) -> tuple[Any, ...]:

@@ -22,16 +22,16 @@ def iteration_time(sim: Any, prefill_tokens: int, two_f: int, decodes: int, deco
     steps of requests that hold `decode_kv_tokens` in all."""
     profile = profile_at(sim.profile, 0)
     tokens = prefill_tokens + decodes
-    tiles = (tokens + profile.tile - 1) // profile.tile
+    tiles = (tokens + profile.tile_tokens - 1) // profile.tile_tokens
     last = profile.table_len - 1
-    duration = profile.base + profile.token * tokens + peek(profile.table, min(tiles, last))
+    duration = profile.base_ps + profile.token_ps * tokens + peek(profile.table, min(tiles, last))
     if tiles > last:
-        duration += (tiles - last) * profile.tail
+        duration += (tiles - last) * profile.tail_ps
     if decodes > 0:
-        duration += profile.decode_base + profile.decode * decodes + profile.kv * decode_kv_tokens
+        duration += profile.decode_base_ps + profile.decode_ps * decodes + profile.kv_ps * decode_kv_tokens
     if prefill_tokens > 0:
-        root = np.rint(profile.root * math.sqrt(two_f * 0.5))
-        duration += profile.prefill_base + np.int64(root) + profile.square * two_f
+        root = np.rint(profile.root_ps * math.sqrt(two_f * 0.5))
+        duration += profile.prefill_base_ps + np.int64(root) + profile.square_ps * two_f
     return max(duration, 1)
 
 

@@ -153,7 +153,7 @@ def _run_pass(sim: Any, hooks: Any) -> None:
     passes, growth = 1, 0
     alike = sim.cohort_scheduled and sim.num_batch == 0 and sim.num_left == 0
     if alike and sim.num_cohort == sim.num_running:
-        growth = profile_at(sim.profile, 0).kv * sim.num_cohort
+        growth = profile_at(sim.profile, 0).kv_ps * sim.num_cohort
         passes = _passes_alike(sim, hooks, first, growth)
     span = span_of(passes, first, growth)
     _integrate(sim, span)

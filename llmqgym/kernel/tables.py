@@ -149,16 +149,16 @@ DEPARTURE = _table(
 
 #: The iteration-time formula of docs/model.md, in integers.
 PROFILE = _table(
-    ("base", np.int64),
-    ("token", np.int64),
-    ("decode_base", np.int64),
-    ("decode", np.int64),
-    ("kv", np.int64),
-    ("prefill_base", np.int64),
-    ("root", np.int64),
-    ("square", np.int64),
-    ("tile", np.int64),
-    ("tail", np.int64),
+    ("base_ps", np.int64),  # not `base`: np.record has an attribute of that name
+    ("token_ps", np.int64),
+    ("decode_base_ps", np.int64),
+    ("decode_ps", np.int64),
+    ("kv_ps", np.int64),
+    ("prefill_base_ps", np.int64),
+    ("root_ps", np.int64),
+    ("square_ps", np.int64),
+    ("tail_ps", np.int64),
+    ("tile_tokens", np.int64),
     ("table", np.int64),  # address of int64[table_len]
     ("table_len", np.int64),
 )

@@ -1,0 +1,46 @@
+# Everything a fresh machine needs is Python 3.11+, make and git: `make demo`, `make test`.
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+DEV := $(VENV)/.installed-dev
+
+.PHONY: demo test test-all check test-nojit bench profiles clean help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(PY):
+	python3 -m venv $(VENV)
+
+$(STAMP): $(PY) pyproject.toml constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $(STAMP)
+
+$(DEV): $(STAMP)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(DEV)
+
+demo: $(STAMP) ## install, simulate the built-in chat traffic, show the result
+	$(VENV)/bin/llmqgym simulate --scenario chat
+
+test: $(DEV) check ## static checks and the test suite
+	$(PY) -m pytest -q -n 2 -m "not slow"
+
+test-all: $(DEV) check test-nojit ## the same with the slow tests and without JIT
+	$(PY) -m pytest -q -n 2 --hypothesis-profile=thorough
+
+test-nojit: $(DEV) ## the whole suite in plain Python, slow
+	NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n 2 -m "not slow" --hypothesis-profile=nojit
+
+check: $(DEV) ## ruff, mypy --strict, import-linter
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(STAMP) ## the kernel against its C twin
+	$(VENV)/bin/llmqgym bench
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

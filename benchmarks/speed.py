@@ -1,0 +1,446 @@
+"""How fast the kernel is: requests per second and core against a hand-written C twin (twin.c) with the same results.
+
+    python benchmarks/speed.py [--quick] [--requests N] [--rounds N] [--json OUT]
+
+Candidates take turns in one process, their processor time is measured, and every one must give the same totals and the same
+departures. Timed is the simulation alone, from the first call to the table of departures; not the workload, not compilation.
+The traffic resembles the Azure conversation trace (prompts of 1150 tokens, outputs of 210 in the mean) at 90 % of capacity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from llmqgym.config import ServerConfig
+from llmqgym.hardware import IntegerProfile, load_profile
+from llmqgym.kernel import tables
+from llmqgym.policy import Policy
+from llmqgym.simulator import Simulator, Totals
+from llmqgym.workload.generate import poisson_lognormal
+
+HERE = Path(__file__).resolve().parent
+PROFILE = "a100-llama-3-8b"
+LOAD = 0.9
+SEED = 7
+FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
+#: What must be reached: requests/s per core, and times of C with the hooks inlined and through function pointers.
+TARGETS = {"requests_per_s": 500_000.0, "inline_to_c": 1.3, "pointers_to_c": 1.8}
+
+
+class BenchmarkError(RuntimeError):
+    """The benchmark cannot run, or its candidates do not agree."""
+
+
+# Policy vllm again, through hooks. The engine's own gate, order and victim, spelled out for the server's fields.
+
+
+def order_of_arrival(request: Any, server: Any) -> float:
+    """First come first served: one key for all."""
+    return 0.0
+
+
+def engine_gate(request: Any, server: Any) -> bool:
+    """The admission gate of docs/model.md."""
+    sequence = request.prompt_tokens + request.generated_tokens
+    stored = sequence
+    if not server.reserve_full_isl:
+        tokens = sequence - request.computed_tokens
+        threshold = server.long_prefill_token_threshold
+        if 0 < threshold < tokens and server.num_running + server.num_waiting > 1:
+            tokens = threshold
+        stored = request.computed_tokens + min(tokens, server.budget_tokens)
+    needed = (stored + server.block_size - 1) // server.block_size - request.kv_blocks
+    if server.num_running > 0:
+        needed += server.watermark_blocks
+    return needed <= server.free_kv_blocks - server.reserved_kv_blocks
+
+
+def last_admitted(running: Any, requester: Any, server: Any) -> float:
+    """The engine's victim."""
+    return float(running.admit_seq)
+
+
+ENGINE = Policy("vllm")
+ORDER_ONLY = Policy("vllm-by-order", order=order_of_arrival)
+ALL_HOOKS = Policy("vllm-by-hooks", order=order_of_arrival, fit=engine_gate, victim=last_admitted)
+
+
+# The C twin.
+
+_SETTINGS = (
+    "num_kv_blocks block_size max_running max_batched_tokens chunked_prefill long_prefill_token_threshold watermark_blocks "
+    "reserve_full_isl idle_step_ps until_ps base token decode_base decode kv prefill_base root square tile tail table_len table"
+).split()
+_TOTALS = (
+    "outcome clock_ps num_iterations num_events num_departures num_finished num_rejected processed_tokens lost_tokens num_preemptions"
+).split()
+_INTEGRALS = ("integral_requests", "integral_running", "integral_kv_blocks")
+
+
+class _Settings(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in _SETTINGS]  # noqa: RUF012
+
+
+class _Totals(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in _TOTALS] + [  # noqa: RUF012
+        (f"{name}_{half}", ctypes.c_int64) for name in _INTEGRALS for half in ("high", "low")
+    ]
+
+
+class CTwin:
+    """benchmarks/twin.c, compiled into a temporary folder and loaded. Raises BenchmarkError without a C compiler."""
+
+    def __init__(self, optimisation: tuple[str, ...] = FLAGS) -> None:
+        self.compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+        if self.compiler is None:
+            raise BenchmarkError("no C compiler (cc, gcc or clang) on the PATH: the twin in C, which sets the limit, needs one.")
+        with tempfile.TemporaryDirectory(prefix="llmqgym-twin-") as folder:
+            library = Path(folder) / "twin.so"
+            command = [self.compiler, *optimisation, "-o", str(library), str(HERE / "twin.c"), "-lm"]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise BenchmarkError(f"{' '.join(command)} failed:\n{done.stderr}")
+            self._run = ctypes.CDLL(str(library)).twin_run
+        version = subprocess.run([self.compiler, "--version"], capture_output=True, text=True, check=False).stdout
+        self.description = f"{version.splitlines()[0] if version else self.compiler} {' '.join(optimisation)}"
+
+    def settings(self, server: ServerConfig, profile: IntegerProfile, until_ps: int = tables.HORIZON_PS) -> _Settings:
+        """What the twin needs to know; keeps the profile's table alive."""
+        blocks = profile.num_kv_blocks if server.num_kv_blocks is None else server.num_kv_blocks
+        settings = _Settings(num_kv_blocks=blocks, watermark_blocks=server.watermark_blocks(blocks), until_ps=until_ps)
+        settings.idle_step_ps = round(server.idle_step_s * tables.PS_PER_S)
+        for name in _SETTINGS[:8]:
+            if name not in ("num_kv_blocks", "watermark_blocks"):
+                setattr(settings, name, int(getattr(server, name)))
+        for name in _SETTINGS[10:20]:
+            setattr(settings, name, getattr(profile, name))
+        table = np.array(profile.table, np.int64)
+        settings.table, settings.table_len = table.ctypes.data, len(table)
+        settings._table = table
+        return settings
+
+    def run(self, settings: _Settings, requests: np.ndarray) -> tuple[_Totals, np.ndarray]:
+        """Simulate; totals and DEPARTURE rows."""
+        totals, departures = _Totals(), np.empty(len(requests), tables.DEPARTURE)
+        outcome = self._run(
+            ctypes.byref(settings), ctypes.c_void_p(requests.ctypes.data), ctypes.c_int64(len(requests)),
+            ctypes.c_void_p(departures.ctypes.data), ctypes.byref(totals),
+        )  # fmt: skip
+        if outcome < 0:
+            raise BenchmarkError("the C twin ran out of memory.")
+        return totals, departures[: totals.num_departures]
+
+
+# What a run says, in one form for all candidates.
+
+Facts = dict[str, Any]
+_ALIKE = ("outcome clock_ps num_iterations num_events num_finished num_rejected processed_tokens lost_tokens").split()
+
+
+def facts_of_c(totals: _Totals) -> Facts:
+    facts: Facts = {name: getattr(totals, name) for name in _ALIKE}
+    facts["outcome"] = tables.Outcome(totals.outcome).name.lower()
+    facts["num_preemptions"] = totals.num_preemptions
+    for name in _INTEGRALS:
+        facts[name] = (getattr(totals, f"{name}_high") << 64) + (getattr(totals, f"{name}_low") & (2**64 - 1))
+    return facts
+
+
+def facts_of_kernel(totals: Totals) -> Facts:
+    facts: Facts = {name: getattr(totals, name) for name in (*_ALIKE, *_INTEGRALS)}
+    return facts | {"num_preemptions": totals.num_preemptions[0]}
+
+
+def by_id(rows: np.ndarray) -> np.ndarray:
+    return rows[np.argsort(rows["id"], kind="stable")]
+
+
+def same_departures(a: np.ndarray, b: np.ndarray) -> bool:
+    """Bit for bit, nan equal to nan."""
+    a, b = by_id(a), by_id(b)
+    return len(a) == len(b) and all(
+        np.array_equal(a[name], b[name], equal_nan=a[name].dtype.kind == "f") for name in tables.DEPARTURE.names or ()
+    )
+
+
+# Loads and candidates.
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests for one server, at a share of its capacity."""
+
+    name: str
+    server: ServerConfig
+    profile: IntegerProfile
+    requests: np.ndarray
+    rate_per_s: float
+    capacity_per_s: float
+
+
+@dataclass
+class Candidate:
+    """A way to simulate a load. `prepare` is not timed; it returns what is, and that returns facts and departures."""
+
+    name: str
+    prepare: Callable[[Load], Callable[[], tuple[Any, np.ndarray]]]
+    facts: Callable[[Any], Facts]
+    cpu_s: list[float] = field(default_factory=list)
+
+
+def c_candidate(twin: CTwin, name: str = "C") -> Candidate:
+    def prepare(load: Load) -> Callable[[], tuple[Any, np.ndarray]]:
+        settings = twin.settings(load.server, load.profile)
+        return lambda: twin.run(settings, load.requests)
+
+    return Candidate(name, prepare, facts_of_c)
+
+
+def kernel_candidate(name: str, policy: Policy, **how: Any) -> Candidate:
+    def prepare(load: Load) -> Callable[[], tuple[Any, np.ndarray]]:
+        simulator = Simulator(load.server, load.profile, policy, **how)
+        chunks: Iterator[np.ndarray] = iter([load.requests])
+
+        def run() -> tuple[Any, np.ndarray]:
+            simulator.run(chunks)
+            departures = simulator.departures()
+            return simulator.totals(), departures
+
+        return run
+
+    return Candidate(name, prepare, facts_of_kernel)
+
+
+#: Lengths of the loads: keyword arguments of the generator.
+CHAT = {"prompt_median": 700.0, "prompt_sigma": 1.0, "output_median": 152.0, "output_sigma": 0.8}
+LONG_OUTPUTS = {"prompt_median": 300.0, "prompt_sigma": 1.0, "output_median": 1700.0, "output_sigma": 1.0, "output_max": 16_384}
+
+
+def make_load(name: str, num_requests: int, lengths: dict[str, Any], server: ServerConfig) -> Load:
+    """Poisson traffic at 90 % of the throughput that the server reaches with everybody there from the start."""
+    profile = load_profile(PROFILE).to_integers(server.block_size)
+    saturated = poisson_lognormal(min(num_requests, 20_000), 1e9, SEED, **lengths).requests
+    simulator = Simulator(server, profile, ENGINE)
+    simulator.run(iter([saturated]))
+    totals = simulator.totals()
+    capacity = totals.num_finished / (totals.clock_ps / tables.PS_PER_S)
+    requests = poisson_lognormal(num_requests, LOAD * capacity, SEED, **lengths).requests
+    return Load(name, server, profile, requests, LOAD * capacity, capacity)
+
+
+def measure(load: Load, candidates: list[Candidate], rounds: int) -> dict[str, Any]:
+    """Let the candidates take turns; times, ratios to the first, and the run's facts. Raises if they do not agree."""
+    reference: tuple[Facts, np.ndarray] | None = None
+    for candidate in candidates:  # warm up, compile, compare
+        candidate.cpu_s = []
+        facts, departures = candidate.prepare(load)()
+        result = candidate.facts(facts), departures
+        if reference is None:
+            reference = result
+        elif not same_departures(reference[1], departures):
+            raise BenchmarkError(f"{load.name}: departures of {candidate.name} differ from {candidates[0].name}.")
+        wrong = [k for k in reference[0] if k != "num_events" and reference[0][k] != result[0][k]]
+        if wrong:
+            told = ", ".join(f"{k} {result[0][k]} instead of {reference[0][k]}" for k in wrong)
+            raise BenchmarkError(f"{load.name}: {candidate.name} differs from {candidates[0].name}: {told}.")
+    assert reference is not None
+    for turn in range(rounds):
+        for place in range(len(candidates)):
+            candidate = candidates[(place + turn) % len(candidates)]
+            run = candidate.prepare(load)
+            start = time.process_time_ns()
+            run()
+            candidate.cpu_s.append((time.process_time_ns() - start) / 1e9)
+    return {
+        "requests": len(load.requests),
+        "rate_per_s": load.rate_per_s,
+        "capacity_per_s": load.capacity_per_s,
+        "mean_prompt_tokens": float(load.requests["prompt_tokens"].mean()),
+        "mean_output_tokens": float(load.requests["output_tokens"].mean()),
+        "facts": reference[0],
+        "candidates": {c.name: _figures(c, candidates[0], load, reference[0]["num_events"]) for c in candidates},
+    }
+
+
+def _figures(candidate: Candidate, first: Candidate, load: Load, num_events: int) -> dict[str, float]:
+    best, median, num = min(candidate.cpu_s), statistics.median(candidate.cpu_s), len(load.requests)
+    return {
+        "min_s": best,
+        "median_s": median,
+        "requests_per_s": num / best,
+        "requests_per_s_median": num / median,
+        "ns_per_request": 1e9 * best / num,
+        "ns_per_event": 1e9 * best / num_events,
+        "to_c": best / min(first.cpu_s),
+        "to_c_median": median / statistics.median(first.cpu_s),
+    }
+
+
+def naive_seconds(load: Load, num_requests: int) -> float:
+    """Processor time of tests/naive.py on the first requests of a load."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
+    try:
+        import naive
+    finally:
+        sys.path.pop(0)
+    server, p = load.server, load.profile
+    blocks = p.num_kv_blocks if server.num_kv_blocks is None else server.num_kv_blocks
+    twin = naive.Simulator(
+        [
+            naive.Request(i, int(r["arrival_ps"]), int(r["prompt_tokens"]), int(r["output_tokens"]))
+            for i, r in enumerate(load.requests[:num_requests])
+        ],
+        naive.Server(blocks, server.block_size, server.max_running, server.max_batched_tokens),
+        naive.Profile(
+            p.base, p.token, p.decode_base, p.decode, p.kv, p.prefill_base, float(p.root), p.square, p.tile, list(p.table), p.tail
+        ),
+        naive.Policy(),
+    )
+    start = time.process_time()
+    twin.run()
+    return time.process_time() - start
+
+
+def run(
+    num_requests: int = 100_000, rounds: int = 9, quick: bool = False, say: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """All measurements; `quick` leaves out the compilation of the inlined hooks, the million and the naive twin."""
+    twin = CTwin()
+    candidates = [
+        c_candidate(twin),
+        kernel_candidate("kernel, engine's defaults", ENGINE),
+        kernel_candidate("kernel, order through a pointer", ORDER_ONLY),
+        kernel_candidate("kernel, order, fit, victim through pointers", ALL_HOOKS),
+    ]
+    if not quick:
+        say("compiling the kernel around the hooks (twice half a minute)")
+        candidates += [
+            kernel_candidate("kernel, order inlined", ORDER_ONLY, inline=True),
+            kernel_candidate("kernel, order, fit, victim inlined", ALL_HOOKS, inline=True),
+        ]
+    candidates.append(c_candidate(CTwin(("-O2", *FLAGS[2:])), "C, -O2"))
+    report: dict[str, Any] = {
+        "machine": {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
+        | {"numba": numba.__version__, "compiler": twin.description},
+        "targets": TARGETS,
+        "loads": {},
+    }
+    loads = [
+        ("chat at 90 %", num_requests, CHAT, ServerConfig()),
+        ("long outputs at 90 %", num_requests // 5, LONG_OUTPUTS, ServerConfig()),
+        ("chat at 90 %, short of KV blocks", num_requests // 2, CHAT, ServerConfig(num_kv_blocks=2000)),
+    ]
+    for name, num, lengths, server in loads:
+        say(name)
+        load = make_load(name, num, lengths, server)
+        report["loads"][name] = measure(load, candidates, rounds)
+    report["curve"] = _curve(twin, [10**4, 10**5] if quick else [10**4, 10**5, 10**6], rounds, say)
+    if not quick:
+        report["slow"] = _slow(num_requests, say)
+    return report
+
+
+def _curve(twin: CTwin, sizes: list[int], rounds: int, say: Callable[[str], None]) -> list[dict[str, float]]:
+    """Cost per request by length of the run."""
+    curve = []
+    whole = make_load("curve", max(sizes), CHAT, ServerConfig())
+    for num in sizes:
+        say(f"{num} requests")
+        load = Load(f"{num} requests", whole.server, whole.profile, whole.requests[:num], whole.rate_per_s, whole.capacity_per_s)
+        pair = [c_candidate(twin), kernel_candidate("kernel", ENGINE)]
+        figures = measure(load, pair, max(3, rounds) if num < 10**6 else 3)["candidates"]
+        curve.append(
+            {"requests": num, "kernel_ns": figures["kernel"]["ns_per_request"], "c_ns": figures["C"]["ns_per_request"]}
+        )
+    return curve
+
+
+def _slow(num_requests: int, say: Callable[[str], None]) -> dict[str, float]:
+    """Iteration by iteration, and in plain Python."""
+    say("iteration by iteration; plain Python")
+    load = make_load("slow", min(num_requests, 20_000), CHAT, ServerConfig())
+    pair = [kernel_candidate("events", ENGINE), kernel_candidate("iterations", ENGINE, step_by_step=True)]
+    reports = measure(load, pair, 3)
+    stepwise = reports["candidates"]["iterations"]["ns_per_request"]
+    num = 300
+    naive_ns = 1e9 * naive_seconds(load, num) / num
+    return {
+        "kernel_ns": reports["candidates"]["events"]["ns_per_request"],
+        "step_by_step_ns": stepwise,
+        "iterations_per_request": reports["facts"]["num_iterations"] / len(load.requests),
+        "naive_ns": naive_ns,
+    }
+
+
+def show(report: dict[str, Any], console: Console) -> None:
+    """Print a report as tables."""
+    machine = report["machine"]
+    console.print(f"numba {machine['numba']}, Python {machine['python']}; {machine['compiler']}")
+    for name, load in report["loads"].items():
+        facts = load["facts"]
+        table = Table(
+            title=f"{name}: {load['requests']:,} requests, {facts['num_events'] / load['requests']:.2f} events and "
+            f"{facts['num_iterations'] / load['requests']:.1f} iterations a request, {facts['num_preemptions']:,} preemptions"
+        )
+        for column in ("", "requests/s per core", "median", "ns/request", "ns/event", "times C", "median"):
+            table.add_column(column, justify="right" if column else "left")
+        for candidate, f in load["candidates"].items():
+            table.add_row(
+                candidate, f"{f['requests_per_s']:,.0f}", f"{f['requests_per_s_median']:,.0f}", f"{f['ns_per_request']:.0f}",
+                f"{f['ns_per_event']:.0f}", f"{f['to_c']:.2f}", f"{f['to_c_median']:.2f}",
+            )  # fmt: skip
+        console.print(table)
+    table = Table("requests", "kernel, ns/request", "C, ns/request", title="Cost by length of the run (chat at 90 %)")
+    for row in report["curve"]:
+        table.add_row(f"{row['requests']:,}", f"{row['kernel_ns']:.0f}", f"{row['c_ns']:.0f}")
+    console.print(table)
+    if slow := report.get("slow"):
+        console.print(
+            f"Iteration by iteration {slow['step_by_step_ns'] / slow['kernel_ns']:.1f} times the cost of event to event "
+            f"({slow['iterations_per_request']:.1f} iterations a request); "
+            f"plain Python (tests/naive.py) {slow['naive_ns'] / slow['kernel_ns']:,.0f} times."
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a minute less: no inlined hooks, no run of a million requests")
+    parser.add_argument("--requests", type=int, default=100_000, metavar="N", help="length of the main load (default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="turns of each candidate (default %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there as well")
+    given = parser.parse_args(arguments)
+    if given.requests < 100 or given.rounds < 1:
+        parser.error("--requests needs 100 or more, --rounds 1 or more.")
+    console, progress = Console(), Console(stderr=True)
+    try:
+        report = run(given.requests, given.rounds, given.quick, say=lambda text: progress.print(f"[dim]{text} ...[/dim]"))
+    except BenchmarkError as error:
+        progress.print(f"error: {error}", style="red", markup=False)
+        return 1
+    show(report, console)
+    if given.json is not None:
+        given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""`llmqgym list`: the names that other commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+
+def list_names(what: Annotated[str, typer.Argument(metavar="scenarios|profiles|policies")]) -> None:
+    """List the scenarios, hardware profiles or policies by name."""
+    from llmqgym.errors import unknown
+
+    if what not in _LISTS:
+        raise unknown("list", what, _LISTS)
+    from llmqgym.cli.output import console
+
+    console().print(_LISTS[what]())
+
+
+def _table(title: str, *columns: str) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0, overflow="fold")
+    return table
+
+
+def _scenarios() -> Any:
+    from llmqgym.scenario import load_scenario, shipped_names
+
+    table = _table("scenarios", "name", "profile", "policy", "what")
+    for scenario in map(load_scenario, shipped_names()):
+        table.add_row(scenario.name, scenario.profile, scenario.policy, scenario.summary)
+    return table
+
+
+def _profiles() -> Any:
+    from rich.markup import escape
+
+    from llmqgym.hardware import list_profiles
+
+    title = "hardware profiles (known errors in full: in the JSON of a run)"
+    table = _table(title, "name", "kind", "origin", "gpu", "what", "error")
+    for row in list_profiles():
+        error = row.known_error.split(". ")[0].rstrip(".")
+        table.add_row(*map(escape, (row.name, row.kind, row.origin, row.gpu, row.model or row.source, error)))
+    return table
+
+
+def _policies() -> Any:
+    from baselines.registry import POLICIES
+
+    table = _table("policies (oracle: reads true output lengths)", "name", "oracle", "what")
+    for name, entry in POLICIES.items():
+        table.add_row(name, "oracle" if entry.oracle else "", entry.summary)
+    return table
+
+
+_LISTS = {"scenarios": _scenarios, "profiles": _profiles, "policies": _policies}

@@ -1,0 +1,47 @@
+"""The logs of the real vLLM scheduler in tests/golden, and how two logs are compared."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+GOLDEN = Path(__file__).parent / "golden"
+PREFIX_CACHING = ("t10", "t13", "t14", "w11")
+NAMES = sorted(p.name.removesuffix(".jsonl.gz") for p in GOLDEN.glob("*.jsonl.gz") if p.name[:3] not in PREFIX_CACHING)
+#: The logs count iterations: one lasts a second of simulated time.
+UNIT_PS = 10**12
+
+
+@dataclass(frozen=True)
+class GoldenLog:
+    """One log: what was set, what was decided step by step, what came of it."""
+
+    name: str
+    header: dict[str, Any]
+    steps: list[dict[str, Any]]
+    footer: dict[str, Any]
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.header["params"]
+
+
+def read_log(name: str) -> GoldenLog:
+    """Read tests/golden/NAME.jsonl.gz, which must be one without prefix caching and asynchronous scheduling."""
+    with gzip.open(GOLDEN / f"{name}.jsonl.gz", "rt") as file:
+        lines = [json.loads(line) for line in file]
+    log = GoldenLog(name, lines[0], lines[1:-1], lines[-1])
+    assert not log.params["prefix_caching"]
+    assert not log.params["async_scheduling"]
+    return log
+
+
+def assert_same_steps(log: GoldenLog, ours: Iterable[dict[str, Any]]) -> None:
+    """Fail at the first step that differs, showing both side by side."""
+    for number, (theirs, mine) in enumerate(zip_longest(log.steps, ours)):
+        assert theirs == mine, f"{log.name}, step {number}\nvLLM: {json.dumps(theirs)}\nours: {json.dumps(mine)}"

@@ -1,0 +1,52 @@
+"""The cache on disk notices an edit in any kernel file, also of a callee in another file (numba issue 1833)."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import llmqgym.kernel.jit as jit
+
+pytestmark = pytest.mark.skipif(not jit.COMPILED, reason="without JIT there is nothing to cache")
+
+CALLER = """
+from kernel.jit import entry_point
+from kernel.callee import constant
+
+@entry_point
+def answer(x):
+    return x + constant()
+
+print(answer(1), sum(answer.stats.cache_hits.values()))
+"""
+CALLEE = """
+from kernel.jit import helper
+
+@helper
+def constant():
+    return {value}
+"""
+
+
+def run(folder: Path) -> list[int]:
+    """What the caller answers, and how many compilations it found in the cache."""
+    command = [sys.executable, "-c", "import kernel.caller"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return [int(word) for word in done.stdout.split()]
+
+
+def test_an_edit_of_a_callee_is_seen(tmp_path: Path) -> None:
+    package = tmp_path / "kernel"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    shutil.copy(jit.__file__, package / "jit.py")
+    (package / "caller.py").write_text(CALLER)
+    (package / "callee.py").write_text(CALLEE.format(value=20))
+    assert run(tmp_path) == [21, 0]
+    assert run(tmp_path) == [21, 1]
+    (package / "callee.py").write_text(CALLEE.format(value=30))
+    assert run(tmp_path) == [31, 0]

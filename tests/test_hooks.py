@@ -1,0 +1,101 @@
+"""Hooks: the same through addresses, inlined, and called from Python; clear errors for those that cannot be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import by_prediction, moody_fit, shorter_prediction, youngest
+
+from llmqgym.config import ServerConfig
+from llmqgym.errors import InputError
+from llmqgym.hardware.registry import load_profile
+from llmqgym.kernel import tables
+from llmqgym.kernel.compile import HookError, address_of_hook
+from llmqgym.kernel.jit import COMPILED
+from llmqgym.kernel.tables import Status
+from llmqgym.policy import Policy
+from llmqgym.simulator import Simulator
+from llmqgym.workload.workload import make_requests
+
+POLICY = Policy("all", order=by_prediction, fit=moody_fit, victim=youngest, preempt=shorter_prediction, miss="skip")
+
+
+def workload(num: int = 300) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    output = rng.integers(1, 200, num)
+    return make_requests(
+        arrival_s=np.cumsum(rng.exponential(0.05, num)),
+        prompt_tokens=rng.integers(1, 400, num),
+        output_tokens=output,
+        predicted_output_tokens=output * rng.lognormal(0, 1, num),
+    )
+
+
+def simulator(policy: Policy = POLICY, **how: Any) -> Simulator:
+    server = ServerConfig(num_kv_blocks=120, max_running=12)
+    return Simulator(server, load_profile("a100-llama-3-8b").to_integers(16), policy, **how)
+
+
+@pytest.mark.skipif(not COMPILED, reason="inlining is a matter of compilation")
+def test_inlined_hooks_decide_as_those_called_by_address() -> None:
+    ways = []
+    for inline in (False, True):
+        sim = simulator(inline=inline)
+        sim.run(iter([workload()]))
+        ways.append((sim.totals(), sim.departures().tobytes()))
+    assert ways[0] == ways[1]
+    assert ways[0][0].num_preemptions[0] > 0
+
+
+def test_a_hook_called_from_python_sees_the_state_that_the_kernel_sees() -> None:
+    sim = simulator()
+    sim.feed(workload())
+    sim.advance(max_events=400)
+    entries = sim._arrays["waiting"][: sim.record.num_queued]
+    assert len(entries) > 10
+    for entry in entries:
+        request = sim.request(entry["row"])
+        assert request.status == Status.WAITING
+        assert by_prediction(request, sim.record) == entry["key"]
+
+
+def test_a_new_parameter_needs_no_compilation() -> None:
+    def above(request: Any, server: Any) -> float:
+        return server.params[0] * request.prompt_tokens
+
+    orders = []
+    for sign in (1.0, -1.0):
+        sim = simulator(Policy("p", order=above, params=(sign,)))
+        sim.run(iter([workload()]))
+        rows = sim.departures()
+        orders.append(float(np.corrcoef(rows["prompt_tokens"], rows["first_scheduled_ps"] - rows["arrival_ps"])[0, 1]))
+    assert orders[0] > 0.1
+    assert orders[1] < -0.1
+
+
+def test_errors_name_what_is_wrong() -> None:
+    with pytest.raises(HookError, match="takes 1 arguments: it is called with 2"):
+        address_of_hook("order", lambda request: 0.0)
+    with pytest.raises(InputError, match="did you mean 'mixed'"):
+        Policy("p", mix="mixd")
+    with pytest.raises(InputError, match="hold"):
+        Policy("p", victim_mode="hold")
+    with pytest.raises(InputError, match="wake"):
+        Policy("p", order=by_prediction, rekey=True)
+
+
+@pytest.mark.skipif(not COMPILED, reason="in plain Python the error comes when the hook is called")
+def test_a_hook_that_does_not_compile_says_so() -> None:
+    def wrong(request: Any, server: Any) -> float:
+        return request.no_such_field
+
+    with pytest.raises(HookError, match="does not compile"):
+        address_of_hook("order", wrong)
+
+
+def test_server_is_the_head_of_simulator() -> None:
+    """A hook's SERVER record is the simulator's record seen through a shorter dtype: same names, same places."""
+    for name in tables.SERVER.names or ():
+        assert tables.SERVER.fields[name] == tables.SIMULATOR.fields[name]  # type: ignore[index]
