@@ -152,10 +152,8 @@ def _holds_lengths_only(path: str) -> bool:
     """Whether the file's columns are lengths without arrivals. False for a file that cannot be read."""
     try:
         with open_table(Path(path)) as table:
-            formats = [fmt for fmt in FORMATS if fmt.layout == table.layout]
-            return not any(fmt.fits(table.names) for fmt in formats) and any(
-                f.has_lengths(table.names) for f in formats
-            )
+            formats = [fmt for fmt in FORMATS if fmt.layout == table.layout and fmt.has_lengths(table.names)]
+            return bool(formats) and not any(fmt.fits(table.names) for fmt in formats)
     except InputError:
         return False
 

@@ -13,7 +13,7 @@ from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel import tables
 from llmqgym.kernel.compile import address_of_hook, inlined, quietly
 from llmqgym.kernel.memory import address_of
-from llmqgym.kernel.step import advance, close
+from llmqgym.kernel.step import advance, advance_inlined, close
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
 
@@ -188,10 +188,10 @@ class Simulator:
     def advance(self, max_events: int = _EVENTS_A_CALL) -> Outcome:
         """Run for at most `max_events` compositions or until something is missing; returns why it stopped."""
         if self._inlined is None:
-            self._outcome = Outcome(advance(self._simulators, 0, None, max_events))
+            self._outcome = Outcome(advance(self._simulators, 0, max_events))
         else:
             with quietly():
-                self._outcome = Outcome(advance(self._simulators, 0, self._inlined, max_events))
+                self._outcome = Outcome(advance_inlined(self._simulators, 0, self._inlined, max_events))
         if self._outcome == Outcome.NEED_ROOM:
             self._grow(2 * int(self.record.capacity))
         elif self._outcome == Outcome.NEED_DRAIN:

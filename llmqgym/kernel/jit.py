@@ -8,6 +8,7 @@ folder is read-only numba's own fall-back, a folder of the user's, is used.
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -39,6 +40,13 @@ class StampedCache(FunctionCache):
         super().__init__(py_func)
         stamp = (KERNEL_STAMP, self._impl.locator.get_source_stamp())
         self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
+
+    def _load_overload(self, signature: Any, target: Any) -> Any:
+        try:
+            return super()._load_overload(signature, target)
+        except (pickle.UnpicklingError, EOFError, ImportError, AttributeError):
+            self.flush()  # cut short, or written by code that is no longer there: compile anew
+            return None
 
 
 def helper(function: F) -> F:

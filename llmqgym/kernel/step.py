@@ -223,10 +223,17 @@ def _advance(sim: Any, hooks: Any, max_events: int) -> int:
 
 
 @entry_point
-def advance(simulators: np.ndarray, index: int, hooks: Any, max_events: int) -> int:
+def advance(simulators: np.ndarray, index: int, max_events: int) -> int:
     """Let simulator `index` of SIMULATOR[n] run for at most `max_events` compositions; returns an Outcome.
 
-    `hooks` is None (the policy's hooks are called through the addresses in the record) or a tuple of jitted functions."""
+    The policy's hooks are called through the addresses in the record: compiled once, kept on disk, for every policy."""
+    return _advance(simulators[index], None, max_events)
+
+
+@helper
+def advance_inlined(simulators: np.ndarray, index: int, hooks: Any, max_events: int) -> int:
+    """The same with the policy's hooks, a tuple of jitted functions, inlined. Compiled anew for each policy and never kept: the
+    cache would be keyed by functions that other processes may not have."""
     return _advance(simulators[index], hooks, max_events)
 
 

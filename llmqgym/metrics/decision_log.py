@@ -2,8 +2,8 @@
 
 One line an iteration: `i` its number, `t` its start (only if it differs from i), `s` [[id, tokens], ...] in scheduling
 order, `c` the ids whose chunk is not the last of a prefill, `p` the ids preempted, `b` blocks free during the pass,
-`f` the ids finished, `e` blocks free after them, `r` and `w` requests running and waiting. Where time counts in iterations,
-i is that time.
+`f` the ids finished, `e` blocks free after them, `r` and `w` requests running and waiting. Where time counts in
+iterations, i is that time.
 """
 
 from __future__ import annotations

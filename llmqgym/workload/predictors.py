@@ -25,7 +25,7 @@ def none() -> Predictor:
 
 def perfect() -> Predictor:
     """The true length."""
-    return lambda output_tokens, stream: np.asarray(output_tokens, np.float64)
+    return lambda output_tokens, stream: output_tokens.astype(np.float64)
 
 
 def lognormal(sigma: float = 1.0) -> Predictor:
@@ -37,7 +37,7 @@ def lognormal(sigma: float = 1.0) -> Predictor:
         raise InputError(f"predictor 'lognormal': sigma is {sigma!r}: give a number from 0 to {MAX_SIGMA:g}.")
     if not 0 <= sigma <= MAX_SIGMA:
         raise InputError(f"predictor 'lognormal': sigma is {sigma}: it must be from 0 to {MAX_SIGMA:g}.")
-    return lambda output_tokens, stream: output_tokens * np.exp(sigma * stream.standard_normal(len(output_tokens)))
+    return lambda output_tokens, stream: np.exp(sigma * stream.standard_normal(len(output_tokens))) * output_tokens
 
 
 PREDICTORS: dict[str, Callable[..., Predictor]] = {

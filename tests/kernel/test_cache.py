@@ -39,14 +39,28 @@ def run(folder: Path) -> list[int]:
     return [int(word) for word in done.stdout.split()]
 
 
-def test_an_edit_of_a_callee_is_seen(tmp_path: Path) -> None:
-    package = tmp_path / "kernel"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    shutil.copy(jit.__file__, package / "jit.py")
-    (package / "caller.py").write_text(CALLER)
-    (package / "callee.py").write_text(CALLEE.format(value=20))
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package of the kernel's jit.py, an entry point, and a helper of it in another file."""
+    folder = tmp_path / "kernel"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    shutil.copy(jit.__file__, folder / "jit.py")
+    (folder / "caller.py").write_text(CALLER)
+    (folder / "callee.py").write_text(CALLEE.format(value=20))
+    return folder
+
+
+def test_an_edit_of_a_callee_is_seen(tmp_path: Path, package: Path) -> None:
     assert run(tmp_path) == [21, 0]
     assert run(tmp_path) == [21, 1]
     (package / "callee.py").write_text(CALLEE.format(value=30))
     assert run(tmp_path) == [31, 0]
+
+
+def test_a_cache_cut_short_is_compiled_anew(tmp_path: Path, package: Path) -> None:
+    assert run(tmp_path) == [21, 0]
+    for index in (package / "__pycache__").glob("*.nbi"):
+        index.write_bytes(index.read_bytes()[:60])
+    assert run(tmp_path) == [21, 0]
+    assert run(tmp_path) == [21, 1]
