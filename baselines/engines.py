@@ -1,7 +1,7 @@
 """Schedulers of serving engines: vLLM v1 and its predecessors.
 
-Sources: vLLM 0.33 `v1/core/sched/scheduler.py`; vLLM v0 (Kwon et al., SOSP 2023); FasterTransformer-style static batching as in Vidur
-(Agrawal et al., MLSys 2024).
+Sources: vLLM 0.33 `v1/core/sched/scheduler.py`; vLLM v0 (Kwon et al., SOSP 2023); FasterTransformer-style static
+batching as in Vidur (Agrawal et al., MLSys 2024).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def prefill_first() -> Policy:
 
 
 def orca() -> Policy:
-    """Iteration-level batching with prefills first and decodes in the same batch (Yu et al., OSDI 2022; Dai et al. 2504.07347)."""
+    """Prefills first, decodes in the same batch (Orca: Yu et al., OSDI 2022; Dai et al., arXiv 2504.07347)."""
     return Policy("orca", mix="prefill_first_mixed")
 
 

@@ -1,4 +1,7 @@
-"""Every baseline by name: a literal table, so that listing it imports nothing. A new policy is one function and one line here."""
+"""Every baseline by name: a literal table, so that listing it imports nothing.
+
+A new policy is one function in one of the files beside this one, and one line here.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
+from llmqgym.errors import unknown
 from llmqgym.policy import Policy
 from llmqgym.specs import build, parse_spec
 
@@ -42,5 +46,8 @@ def make_policy(spec: str) -> Policy:
     'vllm'
     """
     name, _ = parse_spec(spec)
-    makers = {name: getattr(import_module(POLICIES[name].module), POLICIES[name].maker)} if name in POLICIES else POLICIES
-    return cast(Policy, build("policy", spec, makers))
+    if name not in POLICIES:
+        raise unknown("policy", name, POLICIES)
+    entry = POLICIES[name]
+    maker = getattr(import_module(entry.module), entry.maker)
+    return cast(Policy, build("policy", spec, {name: maker}))

@@ -1,6 +1,7 @@
 """Shortest first, on predicted or true output lengths: SJF and SRPT and their predicted twins.
 
-Sources: Mitzenmacher and Shahout, arXiv 2503.07545 (SPJF, SPRPT); SSJF, arXiv 2404.08509. A prediction of nan goes last.
+Sources: Mitzenmacher and Shahout, arXiv 2503.07545 (SPJF, SPRPT); SSJF, arXiv 2404.08509. A prediction of nan goes
+last.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from llmqgym.policy import Policy
 
 def predicted_length(request: Any, server: Any) -> float:
     """The predicted output length, in tokens."""
-    return request.predicted_output_tokens
+    return float(request.predicted_output_tokens)
 
 
 def predicted_remaining(request: Any, server: Any) -> float:
     """What the prediction leaves to generate; below 0 for a request that has outlived it."""
-    return request.predicted_output_tokens - request.generated_tokens
+    return float(request.predicted_output_tokens - request.generated_tokens)
 
 
 def true_length(request: Any, server: Any) -> float:
@@ -33,7 +34,7 @@ def true_remaining(request: Any, server: Any) -> float:
 def predicted_gain(running: Any, candidate: Any, server: Any) -> float:
     """By how many predicted tokens the candidate is closer to its end than a running request."""
     mine = running.predicted_output_tokens - running.generated_tokens
-    return mine - (candidate.predicted_output_tokens - candidate.generated_tokens)
+    return float(mine - (candidate.predicted_output_tokens - candidate.generated_tokens))
 
 
 def true_gain(running: Any, candidate: Any, server: Any) -> float:
@@ -44,7 +45,7 @@ def true_gain(running: Any, candidate: Any, server: Any) -> float:
 
 def predicted_remaining_of(running: Any, requester: Any, server: Any) -> float:
     """Victim: the longest predicted remaining length."""
-    return running.predicted_output_tokens - running.generated_tokens
+    return float(running.predicted_output_tokens - running.generated_tokens)
 
 
 def true_remaining_of(running: Any, requester: Any, server: Any) -> float:

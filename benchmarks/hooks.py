@@ -36,7 +36,9 @@ def order(request: Any, server: Any) -> float:
 def _fresh_hook(number: int) -> Callable[..., float]:
     """A function that no cache has seen: its text differs from run to run."""
     scope: dict[str, Any] = {}
-    exec(f"def order(request, server):\n    return request.predicted_output_tokens * {time.time_ns() + number}.0", scope)
+    exec(
+        f"def order(request, server):\n    return request.predicted_output_tokens * {time.time_ns() + number}.0", scope
+    )
     return scope["order"]  # type: ignore[no-any-return]
 
 

@@ -85,22 +85,51 @@ ALL_HOOKS = Policy("vllm-by-hooks", order=order_of_arrival, fit=engine_gate, vic
 
 # The C twin.
 
-_SETTINGS = (
-    "num_kv_blocks block_size max_running max_batched_tokens chunked_prefill long_prefill_token_threshold watermark_blocks "
-    "reserve_full_isl idle_step_ps until_ps base token decode_base decode kv prefill_base root square tile tail table_len table"
-).split()
-_TOTALS = (
-    "outcome clock_ps num_iterations num_events num_departures num_finished num_rejected processed_tokens lost_tokens num_preemptions"
-).split()
+_SETTINGS = [
+    "num_kv_blocks",
+    "block_size",
+    "max_running",
+    "max_batched_tokens",
+    "chunked_prefill",
+    "long_prefill_token_threshold",
+    "watermark_blocks",
+    "reserve_full_isl",
+    "idle_step_ps",
+    "until_ps",
+    "base",
+    "token",
+    "decode_base",
+    "decode",
+    "kv",
+    "prefill_base",
+    "root",
+    "square",
+    "tile",
+    "tail",
+    "table_len",
+    "table",
+]
+_TOTALS = [
+    "outcome",
+    "clock_ps",
+    "num_iterations",
+    "num_events",
+    "num_departures",
+    "num_finished",
+    "num_rejected",
+    "processed_tokens",
+    "lost_tokens",
+    "num_preemptions",
+]
 _INTEGRALS = ("integral_requests", "integral_running", "integral_kv_blocks")
 
 
 class _Settings(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in _SETTINGS]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_int64) for name in _SETTINGS]
 
 
 class _Totals(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in _TOTALS] + [  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_int64) for name in _TOTALS] + [
         (f"{name}_{half}", ctypes.c_int64) for name in _INTEGRALS for half in ("high", "low")
     ]
 
@@ -111,7 +140,9 @@ class CTwin:
     def __init__(self, optimisation: tuple[str, ...] = FLAGS) -> None:
         self.compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
         if self.compiler is None:
-            raise BenchmarkError("no C compiler (cc, gcc or clang) on the PATH: the twin in C, which sets the limit, needs one.")
+            raise BenchmarkError(
+                "no C compiler (cc, gcc or clang) on the PATH: the twin in C, which sets the limit, needs one."
+            )
         with tempfile.TemporaryDirectory(prefix="llmqgym-twin-") as folder:
             library = Path(folder) / "twin.so"
             command = [self.compiler, *optimisation, "-o", str(library), str(HERE / "twin.c"), "-lm"]
@@ -152,7 +183,16 @@ class CTwin:
 # What a run says, in one form for all candidates.
 
 Facts = dict[str, Any]
-_ALIKE = ("outcome clock_ps num_iterations num_events num_finished num_rejected processed_tokens lost_tokens").split()
+_ALIKE = [
+    "outcome",
+    "clock_ps",
+    "num_iterations",
+    "num_events",
+    "num_finished",
+    "num_rejected",
+    "processed_tokens",
+    "lost_tokens",
+]
 
 
 def facts_of_c(totals: _Totals) -> Facts:
@@ -231,7 +271,13 @@ def kernel_candidate(name: str, policy: Policy, **how: Any) -> Candidate:
 
 #: Lengths of the loads: keyword arguments of the generator.
 CHAT = {"prompt_median": 700.0, "prompt_sigma": 1.0, "output_median": 152.0, "output_sigma": 0.8}
-LONG_OUTPUTS = {"prompt_median": 300.0, "prompt_sigma": 1.0, "output_median": 1700.0, "output_sigma": 1.0, "output_max": 16_384}
+LONG_OUTPUTS = {
+    "prompt_median": 300.0,
+    "prompt_sigma": 1.0,
+    "output_median": 1700.0,
+    "output_sigma": 1.0,
+    "output_max": 16_384,
+}
 
 
 def make_load(name: str, num_requests: int, lengths: dict[str, Any], server: ServerConfig) -> Load:
@@ -310,7 +356,17 @@ def naive_seconds(load: Load, num_requests: int) -> float:
         ],
         naive.Server(blocks, server.block_size, server.max_running, server.max_batched_tokens),
         naive.Profile(
-            p.base, p.token, p.decode_base, p.decode, p.kv, p.prefill_base, float(p.root), p.square, p.tile, list(p.table), p.tail
+            p.base,
+            p.token,
+            p.decode_base,
+            p.decode,
+            p.kv,
+            p.prefill_base,
+            float(p.root),
+            p.square,
+            p.tile,
+            list(p.table),
+            p.tail,
         ),
         naive.Policy(),
     )
@@ -364,7 +420,9 @@ def _curve(twin: CTwin, sizes: list[int], rounds: int, say: Callable[[str], None
     whole = make_load("curve", max(sizes), CHAT, ServerConfig())
     for num in sizes:
         say(f"{num} requests")
-        load = Load(f"{num} requests", whole.server, whole.profile, whole.requests[:num], whole.rate_per_s, whole.capacity_per_s)
+        load = Load(
+            f"{num} requests", whole.server, whole.profile, whole.requests[:num], whole.rate_per_s, whole.capacity_per_s
+        )
         pair = [c_candidate(twin), kernel_candidate("kernel", ENGINE)]
         figures = measure(load, pair, max(3, rounds) if num < 10**6 else 3)["candidates"]
         curve.append(
@@ -423,16 +481,24 @@ def show(report: dict[str, Any], console: Console) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a minute less: no inlined hooks, no run of a million requests")
-    parser.add_argument("--requests", type=int, default=100_000, metavar="N", help="length of the main load (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="turns of each candidate (default %(default)s)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a minute less: no inlined hooks, no run of a million requests"
+    )
+    parser.add_argument(
+        "--requests", type=int, default=100_000, metavar="N", help="length of the main load (default %(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=9, metavar="N", help="turns of each candidate (default %(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there as well")
     given = parser.parse_args(arguments)
     if given.requests < 100 or given.rounds < 1:
         parser.error("--requests needs 100 or more, --rounds 1 or more.")
     console, progress = Console(), Console(stderr=True)
     try:
-        report = run(given.requests, given.rounds, given.quick, say=lambda text: progress.print(f"[dim]{text} ...[/dim]"))
+        report = run(
+            given.requests, given.rounds, given.quick, say=lambda text: progress.print(f"[dim]{text} ...[/dim]")
+        )
     except BenchmarkError as error:
         progress.print(f"error: {error}", style="red", markup=False)
         return 1

@@ -129,12 +129,21 @@ static void release_memory(sim_t *sim) {
 
 static inline int before(end_t a, end_t b) { return a.end < b.end || (a.end == b.end && a.seq < b.seq); }
 
+/* Fill the hole at `place` with x: let the hole sink to a leaf without asking x, and x rise from there. Who of two children is the
+ * smaller cannot be predicted, hence no branch on it. */
 static void sift_down(end_t *heap, i64 count, i64 place, end_t x) {
-    for (i64 child; (child = 2 * place + 1) < count; place = child) {
-        if (child + 1 < count && before(heap[child + 1], heap[child])) child++;
-        if (before(x, heap[child])) break;
+    i64 top = place, child;
+    while ((child = 2 * place + 2) < count) {
+        end_t left = heap[child - 1], right = heap[child];
+        child -= (left.end < right.end) | ((left.end == right.end) & (left.seq < right.seq));
         heap[place] = heap[child];
+        place = child;
     }
+    if (child == count) {
+        heap[place] = heap[child - 1];
+        place = child - 1;
+    }
+    for (; place > top && before(x, heap[(place - 1) / 2]); place = (place - 1) / 2) heap[place] = heap[(place - 1) / 2];
     heap[place] = x;
 }
 

@@ -12,7 +12,7 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
-from baselines.registry import POLICIES, make_policy
+from baselines.registry import make_policy
 from llmqgym.config import ServerConfig
 from llmqgym.run import simulate
 from llmqgym.workload.generate import poisson_lognormal
@@ -20,11 +20,12 @@ from llmqgym.workload.predictors import apply_predictor
 
 SHOWN = {
     "static": "#9e9e9e",
+    "sprpt:mode=recompute": "#a83279",
     "prefill-first": "#c58b3a",
     "vllm": "#2b6cb0",
     "spjf": "#2f9e77",
-    "sprpt": "#a83279",
-    "srpt": "#111111",
+    "sprpt:mode=swap": "#d48ac0",
+    "srpt:mode=swap": "#111111",
 }
 RATES_PER_S = (2.0, 3.0, 4.0, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0)
 SERVER = ServerConfig(num_kv_blocks=8000, max_running=96)
@@ -32,17 +33,21 @@ SERVER = ServerConfig(num_kv_blocks=8000, max_running=96)
 
 def mean_e2e_s(policy: str, rate_per_s: float) -> float:
     """Mean response time of 20,000 requests, the same for every policy."""
-    workload = poisson_lognormal(20_000, rate_per_s, seed=1, prompt_median=600, prompt_sigma=1.0, output_median=160, output_sigma=0.8)
+    workload = poisson_lognormal(
+        20_000, rate_per_s, seed=1, prompt_median=600, prompt_sigma=1.0, output_median=160, output_sigma=0.8
+    )
     workload = apply_predictor(workload, "lognormal:sigma=0.5", seed=2)
     result = simulate(workload, policy=make_policy(policy), server=SERVER)
     return float(result.summary["e2e_s"]["mean"])
 
 
 def main() -> None:
-    plt.rcParams.update({"font.size": 11, "svg.hashsalt": "llmqgym", "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update(
+        {"font.size": 11, "svg.hashsalt": "llmqgym", "axes.spines.top": False, "axes.spines.right": False}
+    )
     figure, axes = plt.subplots(figsize=(8.2, 4.2))
     for policy, colour in SHOWN.items():
-        oracle = POLICIES[policy].oracle
+        oracle = make_policy(policy).oracle
         line = axes.plot(
             RATES_PER_S,
             [mean_e2e_s(policy, rate) for rate in RATES_PER_S],

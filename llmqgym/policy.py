@@ -1,20 +1,21 @@
 """What a policy is: the hooks and settings in which it differs from vLLM v1's first-come-first-served scheduler.
 
-A hook is a plain Python function over the records of `llmqgym.kernel.tables` (a `request` as the server sees it, REQUEST, and
-the `server`, SERVER). It is written once: the kernel calls it compiled, Python calls it as it stands. Leave a hook out and the engine's
-default holds.
+A hook is a plain Python function over the records of `llmqgym.kernel.tables` (a `request` as the server sees it,
+REQUEST, and the `server`, SERVER). It is written once: the kernel calls it compiled, Python calls it as it stands.
+Leave a hook out and the engine's default holds.
 
 | hook | signature | answers | default |
 |---|---|---|---|
 | `order` | (request, server) -> number | key in the waiting queue, smallest first, nan last | 0: order of arrival |
 | `fit` | (request, server) -> bool | may it enter now? | vLLM's admission gate |
-| `mix_key` | (request, server) -> float | < 1: before newcomers, >= 1: after them, inf: not now | the `mix` preset |
+| `mix_key` | (request, server) -> float | < 1: before newcomers, >= 1: after, inf: not now | the `mix` preset |
 | `victim` | (running, requester, server) -> float | who leaves on a shortage: the largest | the last admitted |
 | `preempt` | (running, candidate, server) -> float | who makes place for a better request: the largest above 0 | nobody |
 | `wake` | (server) -> float | iterations for which no decision changes without an event | inf |
 
-A policy whose decisions drift with time (aging, quanta, cut-offs) must give `wake`, else jumps from event to event would skip its
-decisions; one whose keys drift while requests wait must also say `rekey=True`. See docs/model.md for what each answer does.
+A policy whose decisions drift with time (aging, quanta, cut-offs) must give `wake`, else jumps from event to event
+would skip its decisions; one whose keys drift while requests wait must also say `rekey=True`. See docs/model.md for
+what each answer does.
 """
 
 from __future__ import annotations
@@ -69,10 +70,13 @@ class Policy:
                 raise unknown(f"{setting} of policy {self.name!r}", str(value), table)
         if self.victim_mode == "hold":
             raise InputError(
-                f"policy {self.name!r}: victim_mode 'hold' keeps the blocks that are short: use recompute, restart or swap."
+                f"policy {self.name!r}: victim_mode 'hold' keeps the blocks that are short: "
+                "use recompute, restart or swap."
             )
         if self.mix_key is not None and self.mix != "mixed":
-            raise InputError(f"policy {self.name!r}: a mix_key replaces the preset: leave mix at 'mixed', not {self.mix!r}.")
+            raise InputError(
+                f"policy {self.name!r}: a mix_key replaces the preset: leave mix at 'mixed', not {self.mix!r}."
+            )
         if self.rekey and self.wake is None:
             raise InputError(f"policy {self.name!r}: keys that change while requests wait need a wake hook.")
         if len(self.params) > MAX_PARAMS:

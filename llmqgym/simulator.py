@@ -47,8 +47,9 @@ class Totals:
 class Simulator:
     """One server with its policy.
 
-    `step_by_step` advances iteration by iteration instead of from event to event, with the same result; a log needs it
-    and sets it. `inline` compiles the kernel anew around the policy's hooks. Memory grows with the requests in the system.
+    `step_by_step` advances iteration by iteration instead of from event to event, with the same result; a log needs
+    it and sets it. `inline` compiles the kernel anew around the policy's hooks. Memory grows with the requests in the
+    system.
     """
 
     def __init__(
@@ -258,5 +259,3 @@ def _no_requests() -> np.ndarray:
 
 def _whole(limbs: np.ndarray) -> int:
     return (int(limbs[0]) << 62) + int(limbs[1])
-
-

@@ -158,7 +158,8 @@ class Case:
 
     def _twin_server(self) -> naive.Server:
         s, p = self.server, self.profile
-        assert s.num_kv_blocks is not None and s.host_kv_blocks is not None
+        assert s.num_kv_blocks is not None
+        assert s.host_kv_blocks is not None
         return naive.Server(
             s.num_kv_blocks, s.block_size, s.max_running, s.max_batched_tokens, s.chunked_prefill,
             s.long_prefill_token_threshold, s.watermark, s.reserve_full_isl, s.host_kv_blocks, p.swap_block_ps,
@@ -194,8 +195,10 @@ def policies(draw: st.DrawFn) -> Policy:
     fit, wake = draw(st.sampled_from(FITS))
     mix_key = draw(st.sampled_from(MIX_KEYS))
     rekey = draw(st.integers(0, 4)) == 0
-    mix = "mixed" if mix_key else draw(
-        st.sampled_from(["mixed", "mixed", "prefill_first", "prefill_first_mixed", "batch_to_completion"])
+    mix = (
+        "mixed"
+        if mix_key
+        else draw(st.sampled_from(["mixed", "mixed", "prefill_first", "prefill_first_mixed", "batch_to_completion"]))
     )
     return Policy(
         "random",
@@ -256,7 +259,8 @@ def profiles(draw: st.DrawFn) -> IntegerProfile:
 def _profile(**given: Any) -> IntegerProfile:
     zero: dict[str, Any] = {
         "base": 0, "token": 0, "decode_base": 0, "decode": 0, "kv": 0, "prefill_base": 0, "root": 0, "square": 0,
-        "tile": 1, "table": (0,), "tail": 0, "block_size": 16, "swap_block_ps": 0, "num_kv_blocks": 1, "host_kv_blocks": 0,
+        "tile": 1, "table": (0,), "tail": 0, "block_size": 16, "swap_block_ps": 0, "num_kv_blocks": 1,
+        "host_kv_blocks": 0,
     }  # fmt: skip
     return IntegerProfile(**(zero | given))
 
@@ -265,7 +269,9 @@ def _profile(**given: Any) -> IntegerProfile:
 def cases(draw: st.DrawFn) -> Case:
     """A whole case."""
     num = draw(st.integers(1, 14))
-    gaps = draw(st.lists(st.sampled_from([0, 0, 1, 10**9, 10**12, 5 * 10**12, 77 * 10**12]), min_size=num, max_size=num))
+    gaps = draw(
+        st.lists(st.sampled_from([0, 0, 1, 10**9, 10**12, 5 * 10**12, 77 * 10**12]), min_size=num, max_size=num)
+    )
     arrivals = [sum(gaps[: i + 1]) for i in range(num)]
     prompts = draw(st.lists(st.integers(1, 70), min_size=num, max_size=num))
     outputs = draw(st.lists(st.sampled_from([1, 2, 3, 9, 17, 40, 90]), min_size=num, max_size=num))

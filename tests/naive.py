@@ -145,8 +145,10 @@ class Simulator:
         self, requests: list[Request], server: Server, profile: Profile, policy: Policy,
         until_ps: int = HORIZON, log: bool = False, unit_ps: int = 10**12,
     ) -> None:  # fmt: skip
-        assert policy.mix in MIXES and policy.miss in ("stop", "skip")
-        assert policy.victim_mode in ("recompute", "restart", "swap") and policy.preempt_mode in MODES
+        assert policy.mix in MIXES
+        assert policy.miss in ("stop", "skip")
+        assert policy.victim_mode in ("recompute", "restart", "swap")
+        assert policy.preempt_mode in MODES
         assert policy.mix_key is None or policy.mix == "mixed"
         assert server.idle_step_ps > 0
         self.server, self.profile, self.policy = server, profile, policy
@@ -267,7 +269,10 @@ class Simulator:
 
     def schedule(self, request: Request, n: int) -> None:
         need = self.need(request, n)
-        assert n > 0 and 0 <= need <= self.free_blocks and n <= self.budget and request not in self.scheduled
+        assert n > 0
+        assert 0 <= need <= self.free_blocks
+        assert n <= self.budget
+        assert request not in self.scheduled
         request.kv_blocks += need
         self.free_blocks -= need
         self.budget -= n
@@ -489,9 +494,11 @@ class Simulator:
     def check_blocks(self) -> None:
         """At the end of every iteration: held + free = capacity, in the server and on the host."""
         server, here = self.server, self.running + self.waiting
-        assert sum(r.kv_blocks for r in here) + self.free_blocks == server.num_kv_blocks and self.free_blocks >= 0
+        assert sum(r.kv_blocks for r in here) + self.free_blocks == server.num_kv_blocks
+        assert self.free_blocks >= 0
         assert sum(r.host_blocks for r in here) + self.free_host_blocks == server.host_kv_blocks
-        assert self.free_host_blocks >= 0 and len(self.running) <= server.max_running
+        assert self.free_host_blocks >= 0
+        assert len(self.running) <= server.max_running
         assert all(r.kv_blocks == server.blocks(r.computed_tokens) for r in self.running)
         assert all(r.kv_blocks + r.host_blocks == server.blocks(r.computed_tokens) for r in here)
         assert all(not (r.kv_blocks and r.host_blocks) for r in here)

@@ -83,4 +83,3 @@ def test_three_ways_agree(case: Case) -> None:
     twin = twin_view(case.twin())
     assert kernel_view(case.kernel(step_by_step=True)) == twin
     assert kernel_view(case.kernel()) == twin
-

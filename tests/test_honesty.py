@@ -15,7 +15,7 @@ from llmqgym.workload.workload import make_requests
 
 
 def half_way(policy: str, scramble: bool) -> list[tuple[int, ...]]:
-    """The decisions of one composition in the middle of a run; with `scramble` the hidden lengths are made longer first."""
+    """The decisions of one composition half-way; with `scramble` the hidden lengths are made longer first."""
     rng = np.random.default_rng(3)
     num = 200
     output = rng.integers(1, 120, num)

@@ -1,7 +1,8 @@
-"""One slot, no memory limit: the simulator is a textbook queue and meets its closed forms (reference: arXiv 2503.07545).
+"""One slot, no memory limit: the simulator is a textbook queue and meets its closed forms (reference: arXiv
+2503.07545).
 
-Mean job 1,000 tokens of 1 ms; load 0.8, exponential sizes. The numbers are those of M/M/1 (FCFS) and of the SOAP formulas for
-SJF, SRPT and, with exponential predictions, SPRPT; tolerances for 3 x 10^5 jobs.
+Mean job 1,000 tokens of 1 ms; load 0.8, exponential sizes. The numbers are those of M/M/1 (FCFS) and of the SOAP
+formulas for SJF, SRPT and, with exponential predictions, SPRPT; tolerances for 3 x 10^5 jobs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The kernel makes the very decisions of the real vLLM scheduler: every golden log, step by step; and jumping ends alike."""
+"""The kernel makes the very decisions of the real vLLM scheduler: every golden log, step by step."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The simulator's kernel: numba and numpy, nothing else. Import its modules by name; this file imports nothing heavy."""
+"""The simulator's kernel: numba and numpy, nothing else. Import its modules by name."""

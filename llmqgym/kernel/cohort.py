@@ -1,9 +1,10 @@
 """The cohort: decoding requests that advance together, one token a pass each, without being touched.
 
-As long as every decoding request gets its token in every pass, all that happens to one of them follows from how many passes
-have gone by. The cohort counts passes (`cohort_clock`); a member's REQUEST row is as of its `stamp`; a heap knows at which
-count each member ends, and `cohort_phases[q]` how many members have (computed - clock) mod block_size = q, so that the number of members
-that need a block in any later pass is one look-up. Joining costs O(log n), a pass or a jump over many passes O(1).
+As long as every decoding request gets its token in every pass, all that happens to one of them follows from how many
+passes have gone by. The cohort counts passes (`cohort_clock`); a member's REQUEST row is as of its `stamp`; a heap
+knows at which count each member ends, and `cohort_phases[q]` how many members have (computed - clock) mod block_size
+= q, so that the number of members that need a block in any later pass is one look-up. Joining costs O(log n), a pass
+or a jump over many passes O(1).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numba
@@ -26,10 +26,8 @@ def _compile(kind: str, function: Callable[..., float]) -> Any:
     signature = SIGNATURES[kind]
     options = {"error_model": "numpy", "nopython": True}
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
-    try:
-        compiled._cache = StampedCache(function)
-    except RuntimeError:  # no file behind the function (typed at a prompt), or no folder to write to
-        pass
+    with suppress(RuntimeError):  # no file behind the function (typed at a prompt), or no folder to write to
+        setattr(compiled, "_cache", StampedCache(function))  # noqa: B010 - numba's stub does not show it
     compiled.compile()
     return compiled
 
@@ -45,7 +43,9 @@ def address_of_hook(kind: str, function: Callable[..., float] | None) -> int:
         expected = len(SIGNATURES[kind].args)
         given = len(inspect.signature(function).parameters)
         if given != expected:
-            raise HookError(f"hook {kind} of {function.__qualname__} takes {given} arguments: it is called with {expected}.")
+            raise HookError(
+                f"hook {kind} of {function.__qualname__} takes {given} arguments: it is called with {expected}."
+            )
         if COMPILED:
             try:
                 compiled = _compile(kind, function)

@@ -1,7 +1,8 @@
 """Calling a policy's hooks from the kernel: through an address, or inlined when a tuple of jitted functions is passed.
 
-`hooks` is None for addresses (the kernel compiles once, for every policy) or a tuple (order, fit, mix, victim, preempt, wake) of
-jitted functions or None (the kernel compiles for this policy). A missing hook is the engine's default, decided by the caller.
+`hooks` is None for addresses (the kernel compiles once, for every policy) or a tuple (order, fit, mix, victim,
+preempt, wake) of jitted functions or None (the kernel compiles for this policy). A missing hook is the engine's
+default, decided by the caller.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How the kernel is compiled: one decorator for helpers, one for entry points, whose cache watches every kernel file.
 
-numba's `cache=True` looks only at the file of the function itself, so that an edit of a callee in another file goes unseen
-(numba issue 1833). The entry points' caches are stamped with a hash of all kernel sources instead. Where the package's
-folder is read-only numba's own fall-back, a folder of the user's, is used.
+numba's `cache=True` looks only at the file of the function itself, so that an edit of a callee in another file goes
+unseen (numba issue 1833). The entry points' caches are stamped with a hash of all kernel sources instead. Where the
+package's folder is read-only numba's own fall-back, a folder of the user's, is used.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,8 +59,6 @@ def entry_point(function: F) -> F:
     """Compile a function that Python calls, and keep the machine code on disk."""
     compiled = numba.njit(**_OPTIONS)(function)
     if COMPILED:
-        try:
+        with suppress(RuntimeError):  # numba found no folder to write to: compile in every process
             compiled._cache = StampedCache(function)
-        except RuntimeError:  # numba found no folder to write to: compile in every process
-            pass
     return compiled

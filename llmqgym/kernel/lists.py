@@ -1,4 +1,5 @@
-"""The running batch (in admission order) and the requests on hold (in the order of holding): linked lists through REQUEST.
+"""The running batch (in admission order) and the requests on hold (in the order of holding): linked lists through
+REQUEST.
 
 A request is in at most one of them; both join and leave in constant time, wherever it stands.
 """

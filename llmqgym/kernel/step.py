@@ -232,8 +232,8 @@ def advance(simulators: np.ndarray, index: int, max_events: int) -> int:
 
 @helper
 def advance_inlined(simulators: np.ndarray, index: int, hooks: Any, max_events: int) -> int:
-    """The same with the policy's hooks, a tuple of jitted functions, inlined. Compiled anew for each policy and never kept: the
-    cache would be keyed by functions that other processes may not have."""
+    """The same with the policy's hooks, a tuple of jitted functions, inlined. Compiled anew for each policy and never
+    kept: the cache would be keyed by functions that other processes may not have."""
     return _advance(simulators[index], hooks, max_events)
 
 

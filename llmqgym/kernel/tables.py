@@ -163,7 +163,8 @@ PROFILE = _table(
     ("table_len", np.int64),
 )
 
-#: What a policy may see of a server: its settings and what it is doing. The first fields of SIMULATOR, in the same places.
+#: What a policy may see of a server: its settings and what it is doing. The first fields of SIMULATOR, in the same
+#: places.
 _SERVER_FIELDS: tuple[tuple[object, ...], ...] = (
     ("clock_ps", np.int64),
     ("num_kv_blocks", np.int64),

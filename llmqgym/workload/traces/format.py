@@ -51,7 +51,7 @@ class TraceFormat:
         """The columns to read from a file with these column names."""
         arrival = self._dequantised(names) if dequantised else next(name for name in self.arrival if name in names)
         parsers = {arrival: next(iter(self.arrival.values())) if dequantised else self.arrival[arrival]}
-        parsers |= {name: WHOLE for name in self.lengths}
+        parsers |= dict.fromkeys(self.lengths, WHOLE)
         return parsers | {name: parser for name, parser in self.optional.items() if name in names}
 
     def fields(self, columns: Columns, *, dequantised: bool) -> RequestFields:

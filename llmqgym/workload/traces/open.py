@@ -56,7 +56,7 @@ def read_lengths(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], NDArr
             fmt = next((f for f in FORMATS if f.layout == table.layout and f.has_lengths(table.names)), None)
             if fmt is None:
                 raise _unknown_header(table)
-            columns = table.read({name: WHOLE for name in fmt.lengths})
+            columns = table.read(dict.fromkeys(fmt.lengths, WHOLE))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     return columns[fmt.lengths[0]], columns[fmt.lengths[1]]
