@@ -1,10 +1,10 @@
 /* The C twin: the server of docs/model.md for one policy, vLLM v1's first come first served, from event to event.
  *
- * It is the yardstick of benchmarks/speed.py, written as one would who needs this policy and no other. It is of the same kind as
- * llmqgym/kernel: decoding requests form a cohort that advances in closed form (cohort.py), a shortage of blocks dissolves it and
- * the batch is served one by one. What only this policy allows is used: a deque instead of a heap for the waiting queue,
- * no hooks, no lists of held or skipped requests, no stale entries in the heap of ends, 128-bit sums for the integrals.
- * Totals and departures equal the kernel's bit for bit; the tables ARRIVAL and DEPARTURE are those of kernel/tables.py.
+ * It is the yardstick of benchmarks/speed.py, written as one would who needs this policy and no other. It is of the
+ * same kind as llmqgym/kernel: decoding requests form a cohort that advances in closed form (cohort.py), a shortage of
+ * blocks dissolves it and the batch is served one by one. What only this policy allows is used: a deque instead of a
+ * heap for the waiting queue, no hooks, no lists of held or skipped requests, no stale entries in the heap of ends. Totals and
+ * departures equal the kernel's bit for bit; the tables ARRIVAL and DEPARTURE are those of kernel/tables.py.
  *
  *     cc -O3 -march=native -ffp-contract=off -shared -fPIC -o twin.so twin.c -lm
  */
@@ -30,7 +30,8 @@ typedef struct {
 } arrival_t;
 
 typedef struct {
-    i64 id, status, arrival_ps, first_scheduled_ps, first_token_ps, finish_ps, prompt_tokens, output_tokens, generated_tokens;
+    i64 id, status, arrival_ps, first_scheduled_ps, first_token_ps, finish_ps;
+    i64 prompt_tokens, output_tokens, generated_tokens;
     double predicted_output_tokens;
     i64 priority, tenant, ttft_limit_ps, tpot_limit_ps, e2e_limit_ps;
     i64 num_preemptions[4], lost_tokens, swapped_blocks, computed_tokens;
@@ -94,7 +95,9 @@ typedef struct {
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 static inline i64 least(i64 a, i64 b) { return a < b ? a : b; }
-static inline i64 blocks_for(const sim_t *sim, i64 tokens) { return (tokens + sim->s.block_size - 1) / sim->s.block_size; }
+static inline i64 blocks_for(const sim_t *sim, i64 tokens) {
+    return (tokens + sim->s.block_size - 1) / sim->s.block_size;
+}
 
 /* ---- memory: grows with the requests in the system ---- */
 
@@ -129,8 +132,8 @@ static void release_memory(sim_t *sim) {
 
 static inline int before(end_t a, end_t b) { return a.end < b.end || (a.end == b.end && a.seq < b.seq); }
 
-/* Fill the hole at `place` with x: let the hole sink to a leaf without asking x, and x rise from there. Who of two children is the
- * smaller cannot be predicted, hence no branch on it. */
+/* Fill the hole at `place` with x: let the hole sink to a leaf without asking x, and x rise from there. Who of two
+ * children is the smaller cannot be predicted, hence no branch on it. */
 static void sift_down(end_t *heap, i64 count, i64 place, end_t x) {
     i64 top = place, child;
     while ((child = 2 * place + 2) < count) {
@@ -143,7 +146,8 @@ static void sift_down(end_t *heap, i64 count, i64 place, end_t x) {
         heap[place] = heap[child - 1];
         place = child - 1;
     }
-    for (; place > top && before(x, heap[(place - 1) / 2]); place = (place - 1) / 2) heap[place] = heap[(place - 1) / 2];
+    for (; place > top && before(x, heap[(place - 1) / 2]); place = (place - 1) / 2)
+        heap[place] = heap[(place - 1) / 2];
     heap[place] = x;
 }
 
@@ -232,7 +236,9 @@ static inline i64 iteration_time(const settings_t *s, i64 prefill_tokens, i64 tw
     return t > 1 ? t : 1;
 }
 
-static inline i64 span_of(i64 passes, i64 first, i64 growth) { return passes * first + growth * (passes * (passes - 1) / 2); }
+static inline i64 span_of(i64 passes, i64 first, i64 growth) {
+    return passes * first + growth * (passes * (passes - 1) / 2);
+}
 
 /* The least number of passes that last `gap` or longer, from 1 to `limit`. */
 static inline i64 passes_until(i64 gap, i64 first, i64 growth, i64 limit) {
@@ -263,8 +269,8 @@ static inline i64 passes_within(const sim_t *sim, i64 limit) {
     return least(passes, limit);
 }
 
-/* Blocks that the cohort takes in passes 1 .. passes - 1 of a jump, each held from the start of its pass to the end of the jump.
- * Members whose turn comes in pass j take blocks in passes x = j, j + size, ...; the one taken in x is held for
+/* Blocks that the cohort takes in passes 1 .. passes - 1 of a jump, each held from the start of its pass to the jump's
+ * end. Members whose turn comes in pass j take blocks in passes x = j, j + size, ...; the one taken in x is held for
  * span - (first*x + growth*x*(x-1)/2). */
 static inline void take_blocks_on_the_way(sim_t *sim, i64 passes, i64 first, i64 growth, i64 span) {
     i64 size = sim->s.block_size, rounds = (passes - 1) / size, rest = (passes - 1) % size;
@@ -312,7 +318,8 @@ static inline int take_arrivals(sim_t *sim) {
         }
         if (UNLIKELY(sim->num_free_rows == 0) && !grow(sim)) return 0;
         int32_t row = sim->free_rows[--sim->num_free_rows];
-        sim->requests[row] = (request_t){.id = sim->next_arrival, .prompt = a->prompt_tokens, .output = a->output_tokens,
+        sim->requests[row] = (request_t){
+            .id = sim->next_arrival, .prompt = a->prompt_tokens, .output = a->output_tokens,
             .last_blocks = last_blocks, .first_scheduled_ps = NONE, .first_token_ps = NONE};
         sim->requests_x_time += sim->clock - a->arrival_ps;
         sim->queue[(sim->queue_head + sim->num_waiting++) & (sim->capacity - 1)] = row;
@@ -373,7 +380,7 @@ static inline int compose_together(sim_t *sim, int lone) {
     return 1;
 }
 
-/* The last admitted goes back to the head of the queue: everybody there arrived later. It has no tokens in this pass yet. */
+/* The last admitted goes back to the head of the queue: everybody there arrived later. No tokens to take back. */
 static void preempt_last(sim_t *sim) {
     int32_t row = (int32_t)sim->last_running;
     request_t *r = &sim->requests[row];
@@ -484,7 +491,8 @@ static inline void run_pass(sim_t *sim) {
         growth = sim->s.kv * sim->num_cohort;
         i64 limit = 1 + passes_within(sim, least(sim->ends[0].end - sim->cohort_clock, MAX_JUMP) - 1);
         i64 gap = sim->s.until_ps - sim->clock + 1;
-        if (sim->next_arrival < sim->num_arrivals) gap = least(gap, sim->arrivals[sim->next_arrival].arrival_ps - sim->clock);
+        if (sim->next_arrival < sim->num_arrivals)
+            gap = least(gap, sim->arrivals[sim->next_arrival].arrival_ps - sim->clock);
         passes = passes_until(gap, first, growth, limit);
         span = span_of(passes, first, growth);
     }
@@ -530,8 +538,10 @@ static int advance(sim_t *sim) {
 static void split(i64 *halves, i128 x) { halves[0] = (i64)(x >> 64), halves[1] = (i64)x; }
 
 /* Run to the end. `departures` has room for everybody; returns the outcome, NO_MEMORY (-1) if that ran out. */
-int twin_run(const settings_t *settings, const arrival_t *arrivals, i64 num_arrivals, departure_t *departures, totals_t *totals) {
-    sim_t sim = {.s = *settings, .arrivals = arrivals, .num_arrivals = num_arrivals, .departures = departures, .t = totals};
+int twin_run(const settings_t *settings, const arrival_t *arrivals, i64 num_arrivals, departure_t *departures,
+             totals_t *totals) {
+    sim_t sim = {
+        .s = *settings, .arrivals = arrivals, .num_arrivals = num_arrivals, .departures = departures, .t = totals};
     memset(totals, 0, sizeof *totals);
     sim.free_blocks = sim.s.num_kv_blocks;
     sim.first_running = sim.last_running = NONE;

@@ -10,7 +10,7 @@ Leave a hook out and the engine's default holds.
 | `fit` | (request, server) -> bool | may it enter now? | vLLM's admission gate |
 | `mix_key` | (request, server) -> float | < 1: before newcomers, >= 1: after, inf: not now | the `mix` preset |
 | `victim` | (running, requester, server) -> float | who leaves on a shortage: the largest | the last admitted |
-| `preempt` | (running, candidate, server) -> float | who makes place for a better request: the largest above 0 | nobody |
+| `preempt` | (running, candidate, server) -> float | who makes place for a better one: the largest above 0 | nobody |
 | `wake` | (server) -> float | iterations for which no decision changes without an event | inf |
 
 A policy whose decisions drift with time (aging, quanta, cut-offs) must give `wake`, else jumps from event to event

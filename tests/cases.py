@@ -153,7 +153,7 @@ class Case:
             for i, (arrival, prompt, output, predicted, priority) in enumerate(columns)
         ]
         return naive.Simulator(
-            requests, self._twin_server(), self._twin_profile(), self._twin_policy(), until_ps=self.until_ps, log=True
+            requests, self._twin_server(), self._twin_profile(), self._twin_policy(), until_ps=self.until_ps
         ).run()
 
     def _twin_server(self) -> naive.Server:
@@ -241,7 +241,7 @@ def profiles(draw: st.DrawFn) -> IntegerProfile:
         return _profile(base=PS_PER_S)
     some = st.integers(0, 10**9)
     return _profile(
-        base=draw(st.integers(0, 10**12)),
+        base=draw(st.integers(10**11, 10**12)),  # long enough for a policy that thrashes to meet the time limit
         token=draw(some),
         decode_base=draw(some),
         decode=draw(some),
@@ -277,8 +277,8 @@ def cases(draw: st.DrawFn) -> Case:
     outputs = draw(st.lists(st.sampled_from([1, 2, 3, 9, 17, 40, 90]), min_size=num, max_size=num))
     predictions = draw(st.lists(st.sampled_from([math.nan, 0.0, 2.5, 17.0, 90.0]), min_size=num, max_size=num))
     priorities = draw(st.lists(st.integers(0, 3), min_size=num, max_size=num))
-    # A policy may thrash for ever: every case ends by a limit well beyond what is needed to serve it.
-    until = draw(st.sampled_from([arrivals[-1] + 10**12, arrivals[-1] + 400 * 10**12]))
+    # A policy may thrash for ever: every case ends by a limit.
+    until = draw(st.sampled_from([arrivals[-1] + 10**12, arrivals[-1] + 300 * 10**12]))
     return Case(
         tuple(arrivals), tuple(prompts), tuple(outputs), tuple(predictions), tuple(priorities),
         draw(servers()), draw(profiles()), draw(policies()), until,

@@ -68,12 +68,12 @@ def call_on_server(sim: Any, hooks: Any, which: int, address: int) -> float:
 
 
 def _inlined(hooks: Any, which: Any) -> bool:
-    return not isinstance(hooks, types.NoneType) and not isinstance(hooks[which.literal_value], types.NoneType)
+    return hooks != types.none and hooks[which.literal_value] != types.none
 
 
 @overload(call_on_request, prefer_literal=True, strict=False)
 def _on_request(sim: Any, hooks: Any, which: Any, address: Any, request: Any) -> Any:
-    if isinstance(hooks, types.NoneType):
+    if hooks == types.none:
         return lambda sim, hooks, which, address, request: _call2(address, request, visible(sim))
     if _inlined(hooks, which):
         return lambda sim, hooks, which, address, request: hooks[which](request, visible(sim))
@@ -82,7 +82,7 @@ def _on_request(sim: Any, hooks: Any, which: Any, address: Any, request: Any) ->
 
 @overload(call_on_pair, prefer_literal=True, strict=False)
 def _on_pair(sim: Any, hooks: Any, which: Any, address: Any, running: Any, other: Any) -> Any:
-    if isinstance(hooks, types.NoneType):
+    if hooks == types.none:
         return lambda sim, hooks, which, address, running, other: _call3(address, running, other, visible(sim))
     if _inlined(hooks, which):
         return lambda sim, hooks, which, address, running, other: hooks[which](running, other, visible(sim))
@@ -91,7 +91,7 @@ def _on_pair(sim: Any, hooks: Any, which: Any, address: Any, running: Any, other
 
 @overload(call_on_server, prefer_literal=True, strict=False)
 def _on_server(sim: Any, hooks: Any, which: Any, address: Any) -> Any:
-    if isinstance(hooks, types.NoneType):
+    if hooks == types.none:
         return lambda sim, hooks, which, address: _call1(address, visible(sim))
     if _inlined(hooks, which):
         return lambda sim, hooks, which, address: hooks[which](visible(sim))

@@ -51,7 +51,7 @@ def passes_until(gap: int, first: int, growth: int, limit: int) -> int:
     if float(first) * limit + 0.5 * growth * limit * (limit - 1.0) < 0.999 * gap:
         return limit
     b = first - 0.5 * growth
-    guess = np.int64((math.sqrt(b * b + 2.0 * growth * gap) - b) / growth)
+    guess = int((math.sqrt(b * b + 2.0 * growth * gap) - b) / growth)
     passes = min(max(guess, 1), limit)
     while passes > 1 and span_of(passes - 1, first, growth) >= gap:
         passes -= 1
