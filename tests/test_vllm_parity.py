@@ -17,9 +17,9 @@ from llmqgym.workload.traces.open import read_trace
 POLICIES = {"fcfs": "vllm", "priority": "vllm-priority"}
 
 
-def simulate(log: GoldenLog, **how: Any) -> Simulator:
+def simulate(golden: GoldenLog, **how: Any) -> Simulator:
     """The kernel on a log's trace and settings."""
-    params = log.params
+    params = golden.params
     server = ServerConfig(
         num_kv_blocks=params["num_gpu_blocks"] - 1,
         block_size=params["block_size"],
@@ -32,7 +32,7 @@ def simulate(log: GoldenLog, **how: Any) -> Simulator:
     )
     profile = load_profile("iterations").to_integers(server.block_size)
     sim = Simulator(server, profile, make_policy(POLICIES[params["policy"]]), **how)
-    sim.run(iter([read_trace(GOLDEN / f"{log.name}.csv").requests]))
+    sim.run(iter([read_trace(GOLDEN / f"{golden.name}.csv").requests]))
     return sim
 
 
