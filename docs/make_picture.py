@@ -45,7 +45,7 @@ def main() -> None:
     plt.rcParams.update(
         {"font.size": 11, "svg.hashsalt": "llmqgym", "axes.spines.top": False, "axes.spines.right": False}
     )
-    figure, axes = plt.subplots(figsize=(8.2, 4.2))
+    figure, axes = plt.subplots(figsize=(9.6, 4.2))
     for policy, colour in SHOWN.items():
         oracle = make_policy(policy).oracle
         line = axes.plot(
@@ -63,7 +63,7 @@ def main() -> None:
     axes.set_ylabel("mean response time, s")
     axes.set_title("Chat traffic on one A100 with Llama-3-8B, 96 slots, 8,000 KV blocks", fontsize=11, loc="left")
     axes.grid(visible=True, axis="y", alpha=0.25)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.6))
     figure.tight_layout()
     figure.savefig(Path(__file__).parent / "policies.svg", metadata={"Date": None})
 
