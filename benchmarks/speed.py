@@ -257,8 +257,12 @@ def c_candidate(twin: CTwin, name: str = "C") -> Candidate:
 
 
 def kernel_candidate(name: str, policy: Policy, **how: Any) -> Candidate:
+    shared: list[Any] = []  # jitted hooks: new ones would make the kernel compile anew, within the time measured
+
     def prepare(load: Load) -> Callable[[], tuple[Any, np.ndarray]]:
         simulator = Simulator(load.server, load.profile, policy, **how)
+        shared.append(simulator._inlined)
+        simulator._inlined = shared[0]
         chunks: Iterator[np.ndarray] = iter([load.requests])
 
         def run() -> tuple[Any, np.ndarray]:

@@ -3,8 +3,8 @@
  * It is the yardstick of benchmarks/speed.py, written as one would who needs this policy and no other. It is of the
  * same kind as llmqgym/kernel: decoding requests form a cohort that advances in closed form (cohort.py), a shortage of
  * blocks dissolves it and the batch is served one by one. What only this policy allows is used: a deque instead of a
- * heap for the waiting queue, no hooks, no lists of held or skipped requests, no stale entries in the heap of ends. Totals and
- * departures equal the kernel's bit for bit; the tables ARRIVAL and DEPARTURE are those of kernel/tables.py.
+ * heap for the waiting queue, no hooks, no lists of held or skipped requests, no stale entries in the heap of ends.
+ * Totals and departures equal the kernel's bit for bit; the tables ARRIVAL and DEPARTURE are those of kernel/tables.py.
  *
  *     cc -O3 -march=native -ffp-contract=off -shared -fPIC -o twin.so twin.c -lm
  */
