@@ -21,7 +21,7 @@ from llmqgym.metrics import decision_log
 from llmqgym.metrics.summary import summarise
 from llmqgym.policy import Policy
 from llmqgym.scenario import DEFAULT_PROFILE, GeneratedTraffic, ScenarioConfig, TraceTraffic
-from llmqgym.simulator import Simulator, Totals
+from llmqgym.simulator import Simulator, Totals, load_kernel
 from llmqgym.workload import transform
 from llmqgym.workload.generate import poisson_arrivals_s, poisson_lognormal
 from llmqgym.workload.predictors import apply_predictor
@@ -81,6 +81,7 @@ def simulate(
     integers = profile.to_integers(server.block_size)
     if predictor is not None:
         workload = apply_predictor(workload, predictor, seed)
+    load_kernel()
     began = time.perf_counter()
     until_ps = HORIZON_PS if until_s is None else round(until_s * PS_PER_S)
     simulator = Simulator(server, integers, policy, step_by_step=step_by_step, log=log, until_ps=until_ps)

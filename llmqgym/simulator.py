@@ -253,6 +253,17 @@ class Simulator:
         )
 
 
+def load_kernel() -> None:
+    """Have the kernel ready: from its cache in 0.3 s, or compiled, which takes some 15 s the first time."""
+    profile = IntegerProfile(
+        base=1, token=0, decode_base=0, decode=0, kv=0, prefill_base=0, root=0, square=0, tile=1, table=(0,), tail=0,
+        block_size=1, swap_block_ps=0, num_kv_blocks=1, host_kv_blocks=0,
+    )  # fmt: skip
+    empty = Simulator(ServerConfig(), profile, Policy("none"), capacity=1)
+    empty.run(iter([]))
+    empty.departures()
+
+
 def _no_requests() -> np.ndarray:
     return np.zeros(0, tables.ARRIVAL)
 

@@ -86,7 +86,7 @@ def to_next_fourth(server: Any) -> float:
 
 ORDERS = (None, by_priority, by_prediction, last_come)
 FITS = ((None, None), (moody_fit, None), (fit_every_fourth, to_next_fourth))
-MIX_KEYS = (None, None, decodes_first, shuffled_mix)
+MIX_KEYS = (None, None, None, None, None, decodes_first, shuffled_mix)
 VICTIMS = (None, youngest, least_urgent, not_me)
 PREEMPTS = (None, None, shorter_prediction, more_urgent)
 
@@ -217,14 +217,17 @@ def policies(draw: st.DrawFn) -> Policy:
 
 
 @st.composite
-def servers(draw: st.DrawFn) -> ServerConfig:
-    """Small servers, so that tokens, slots and blocks run short."""
+def servers(draw: st.DrawFn, most_tokens: int) -> ServerConfig:
+    """Small servers, so that tokens, slots and blocks run short; most hold the largest request, of `most_tokens`."""
+    block_size = draw(st.sampled_from([1, 3, 4, 16]))
+    enough = -(-most_tokens // block_size)
+    blocks = draw(st.integers(2, 40)) if draw(st.integers(0, 7)) == 0 else enough + draw(st.integers(0, enough))
     return ServerConfig(
-        num_kv_blocks=draw(st.integers(2, 40)),
-        block_size=draw(st.sampled_from([1, 3, 4, 16])),
+        num_kv_blocks=blocks,
+        block_size=block_size,
         max_running=draw(st.sampled_from([1, 2, 4, 8, 64])),
-        max_batched_tokens=draw(st.sampled_from([3, 8, 20, 64, 2048])),
-        chunked_prefill=draw(st.integers(0, 3)) > 0,
+        max_batched_tokens=draw(st.sampled_from([3, 8, 20, 64, 2048, 2048])),
+        chunked_prefill=draw(st.integers(0, 5)) > 0,
         long_prefill_token_threshold=draw(st.sampled_from([0, 0, 0, 5])),
         watermark=draw(st.sampled_from([0.0, 0.0, 0.1, 0.3])),
         reserve_full_isl=draw(st.booleans()),
@@ -281,5 +284,5 @@ def cases(draw: st.DrawFn) -> Case:
     until = draw(st.sampled_from([arrivals[-1] + 10**12, arrivals[-1] + 300 * 10**12]))
     return Case(
         tuple(arrivals), tuple(prompts), tuple(outputs), tuple(predictions), tuple(priorities),
-        draw(servers()), draw(profiles()), draw(policies()), until,
+        draw(servers(max(map(sum, zip(prompts, outputs, strict=True))) - 1)), draw(profiles()), draw(policies()), until,
     )  # fmt: skip

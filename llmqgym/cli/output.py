@@ -84,6 +84,18 @@ def progress_bar(num_requests: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda num_left: progress.update(task, completed=num_left)
 
 
+@contextmanager
+def waiting_for_the_kernel() -> Iterator[None]:
+    """A word on stderr while the kernel is loaded, which means compiled the first time; only on a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("loading the kernel (compiled on first use, some 15 s)"):
+        yield
+
+
 def _digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 

@@ -95,12 +95,15 @@ def _window(text: str | None) -> tuple[float | None, float | None]:
 
 def _run(chosen: ScenarioConfig, *, step_by_step: bool, log: bool) -> RunResult:
     from baselines.registry import make_policy
-    from llmqgym.cli.output import progress_bar
+    from llmqgym.cli.output import progress_bar, waiting_for_the_kernel
     from llmqgym.hardware import load_profile
     from llmqgym.run import build_workload, simulate
+    from llmqgym.simulator import load_kernel
 
     policy, profile = make_policy(chosen.policy), load_profile(chosen.profile)
     workload = build_workload(chosen)
+    with waiting_for_the_kernel():
+        load_kernel()
     with progress_bar(len(workload)) as on_progress:
         return simulate(
             workload,
