@@ -82,7 +82,7 @@ def last_admitted(running: Any, requester: Any, server: Any) -> float:
 
 ENGINE = Policy("vllm")
 ORDER_ONLY = Policy("vllm-by-order", order=order_of_arrival)
-ALL_HOOKS = Policy("vllm-by-hooks", order=order_of_arrival, fit=engine_gate, victim=last_admitted)
+ALL_HOOKS = Policy("vllm-by-hooks", order=order_of_arrival, fit=engine_gate, victim=last_admitted, reads_running=False)
 
 
 # The C twin.
@@ -257,12 +257,8 @@ def c_candidate(twin: CTwin, name: str = "C") -> Candidate:
 
 
 def kernel_candidate(name: str, policy: Policy, **how: Any) -> Candidate:
-    shared: list[Any] = []  # jitted hooks: new ones would make the kernel compile anew, within the time measured
-
     def prepare(load: Load) -> Callable[[], tuple[Any, np.ndarray]]:
         simulator = Simulator(load.server, load.profile, policy, **how)
-        shared.append(simulator._inlined)
-        simulator._inlined = shared[0]
         chunks: Iterator[np.ndarray] = iter([load.requests])
 
         def run() -> tuple[Any, np.ndarray]:

@@ -39,6 +39,11 @@ MAX_PARAMS = 8
 class Policy:
     """A scheduling policy. `Policy("fcfs")` is vLLM v1's default scheduler.
 
+    A hook may walk the running batch in the order of admission: from row `server.first_running` by `request.next` to -1,
+    each row as `request_at(server.requests, row)` (llmqgym.kernel.memory). The kernel keeps those rows current for
+    policies with `fit`, `wake` or `rekey`, at a cost that grows with the batch; `reads_running=False` says that no hook
+    walks, and saves it.
+
     `oracle=True` lets its hooks read `request.true_output_tokens` (-1 for everybody else); every table marks it.
     `params` are up to 8 numbers that hooks read as `server.params[i]`; another value needs no compilation.
 
@@ -58,6 +63,7 @@ class Policy:
     victim_mode: str = "recompute"
     preempt_mode: str = "recompute"
     rekey: bool = False
+    reads_running: bool = True
     oracle: bool = False
     params: tuple[float, ...] = ()
     summary: str = ""

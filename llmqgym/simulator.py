@@ -112,8 +112,8 @@ class Simulator:
         for kind, hook in policy.hooks().items():
             address = int(hook is not None) if self._inlined is not None else address_of_hook(kind, hook)
             setattr(sim, f"{kind}_hook", address)
-        looks = (policy.fit, policy.mix_key, policy.victim, policy.preempt, policy.wake)
-        sim.reads_running = int(policy.rekey or any(hook is not None for hook in looks))
+        walks = policy.rekey or policy.fit is not None or policy.wake is not None
+        sim.reads_running = int(policy.reads_running and walks)
         sim.mix, sim.skip_misses = MIXES[policy.mix], MISSES[policy.miss]
         sim.victim_mode, sim.preempt_mode = MODES[policy.victim_mode], MODES[policy.preempt_mode]
         sim.rekey, sim.oracle = int(policy.rekey), int(policy.oracle)
@@ -159,13 +159,18 @@ class Simulator:
         sim.num_free_rows += len(fresh)
         sim.capacity = capacity
         self._drain()
-        self._place("departures", np.zeros(max(_DEPARTURES, 2 * capacity), tables.DEPARTURE))
-        sim.departures_capacity = len(self._arrays["departures"])
+        self._place_departures(max(_DEPARTURES, 2 * capacity))
+
+    def _place_departures(self, capacity: int) -> None:
+        """A table that the kernel fills and that is handed out as it is: memory that is not touched costs nothing."""
+        self._place("departures", np.empty(capacity, tables.DEPARTURE))
+        self.record.departures_capacity = capacity
 
     def _drain(self) -> None:
         sim = self.record
         if sim.num_departures:
-            self._departed.append(self._arrays["departures"][: sim.num_departures].copy())
+            self._departed.append(self._arrays["departures"][: sim.num_departures])
+            self._place_departures(max(_DEPARTURES, 2 * int(sim.capacity)))
             sim.num_departures = 0
         if sim.log_length:
             self._log_sink.append(self._arrays["log"][: sim.log_length].copy())
@@ -183,6 +188,9 @@ class Simulator:
         if requests.dtype != tables.ARRIVAL:
             raise TypeError(f"requests have dtype {requests.dtype}: the kernel reads tables.ARRIVAL.")
         sim = self.record
+        if len(requests) > _DEPARTURES:
+            self._drain()
+            self._place_departures(len(requests) + 2 * int(sim.capacity))
         self._place("arrivals", requests if len(requests) else np.zeros(1, tables.ARRIVAL))
         sim.num_arrivals, sim.next_arrival, sim.last_chunk = len(requests), 0, int(last)
 
@@ -221,9 +229,10 @@ class Simulator:
         if self._outcome in _ENDS:
             close(self._simulators, 0)
             self._drain()
-        rows = np.concatenate(self._departed) if self._departed else np.zeros(0, tables.DEPARTURE)
-        self._departed = []
-        return rows
+        tables_filled, self._departed = self._departed, []
+        if len(tables_filled) == 1:
+            return tables_filled[0]
+        return np.concatenate([np.zeros(0, tables.DEPARTURE), *tables_filled])
 
     def log_triples(self) -> np.ndarray:
         """The log so far, int64[n, 3] (kernel.log), in order."""

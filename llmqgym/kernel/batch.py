@@ -48,9 +48,9 @@ def _serve_running(sim: Any, hooks: Any, row: int) -> None:
 
 
 @helper
-def _running_pass(sim: Any, hooks: Any, group: int) -> None:
-    """Serve the running requests of a group in the order of admission."""
-    sim.cursor = sim.first_running
+def _running_pass(sim: Any, hooks: Any, group: int, start: int) -> None:
+    """Serve the running requests of a group in the order of admission, from row `start` on."""
+    sim.cursor = start
     while sim.cursor >= 0 and sim.budget_tokens > 0:
         row = sim.cursor
         request = request_at(sim.requests, row)
@@ -144,7 +144,7 @@ def _admit(sim: Any, row: int, request: Any, tokens: int) -> None:
 @helper
 def _blocks_decodes_need(sim: Any) -> int:
     if sim.cohort_formed:
-        return cohort.blocks_needed(sim, 0)
+        return cohort.blocks_needed(sim)
     needed = 0
     row = sim.first_running
     while row >= 0:
@@ -185,18 +185,21 @@ def _waiting_pass(sim: Any, hooks: Any) -> None:
 
 
 @helper
-def _prefills_fit_behind(sim: Any) -> bool:
-    """Whether all requests in prefill were admitted after all that decode, and find their blocks after these."""
-    prefills = sim.num_running - sim.num_decoding
+def _first_prefill(sim: Any) -> int:
+    """The first of the requests in prefill, if all of them were admitted after all that decode; else -1."""
     row = sim.last_running
-    for _ in range(prefills):
-        request = request_at(sim.requests, row)
-        if cohort.is_decoding(request):
-            return False
-        row = request.previous
-    row = sim.first_running if row < 0 else request_at(sim.requests, row).next
+    for _ in range(sim.num_running - sim.num_decoding - 1):
+        if cohort.is_decoding(request_at(sim.requests, row)):
+            return -1
+        row = request_at(sim.requests, row).previous
+    return -1 if cohort.is_decoding(request_at(sim.requests, row)) else row
+
+
+@helper
+def _find_blocks(sim: Any, row: int) -> bool:
+    """Whether the requests in prefill, from `row` on, find their blocks after the cohort has had tokens and blocks."""
     budget = sim.budget_tokens - sim.num_cohort
-    free = count_free(sim) - cohort.blocks_needed(sim, 0)
+    free = count_free(sim) - cohort.blocks_needed(sim)
     while row >= 0 and budget > 0:
         request = request_at(sim.requests, row)
         tokens = min(tokens_wanted(sim, request), budget)
@@ -209,7 +212,7 @@ def _prefills_fit_behind(sim: Any) -> bool:
 @helper
 def _schedule_cohort(sim: Any) -> bool:
     """Give every decoding request its token at once, if tokens and blocks suffice."""
-    needed = cohort.blocks_needed(sim, 0)
+    needed = cohort.blocks_needed(sim)
     if sim.num_cohort > sim.budget_tokens or needed > count_free(sim):
         return False
     if sim.num_cohort > 0:
@@ -224,18 +227,29 @@ def _decode_pass(sim: Any, hooks: Any) -> None:
     if sim.cohort_formed and _schedule_cohort(sim):
         return
     cohort.dissolve(sim)
-    _running_pass(sim, hooks, DECODES)
+    _running_pass(sim, hooks, DECODES, sim.first_running)
+
+
+@helper
+def _serve_together(sim: Any, hooks: Any) -> bool:
+    """The running pass without touching those that decode; False, and nothing done, where it would not be the same."""
+    if not sim.cohort_formed:
+        return False
+    if sim.num_decoding == sim.num_running:
+        return _schedule_cohort(sim)
+    row = _first_prefill(sim)
+    if row < 0 or sim.num_cohort > sim.budget_tokens or not _find_blocks(sim, row):
+        return False
+    _schedule_cohort(sim)
+    _running_pass(sim, hooks, PREFILLS, row)
+    return True
 
 
 @helper
 def _compose_mixed(sim: Any, hooks: Any) -> None:
-    if sim.cohort_formed and sim.num_cohort <= sim.budget_tokens and _prefills_fit_behind(sim):
-        _schedule_cohort(sim)
-        if sim.num_decoding < sim.num_running:
-            _running_pass(sim, hooks, PREFILLS)
-    else:
+    if not _serve_together(sim, hooks):
         cohort.dissolve(sim)
-        _running_pass(sim, hooks, ALL)
+        _running_pass(sim, hooks, ALL, sim.first_running)
     _waiting_pass(sim, hooks)
 
 
@@ -250,7 +264,7 @@ def _compose_by_hook(sim: Any, hooks: Any) -> None:
 @helper
 def _compose_prefill_first(sim: Any, hooks: Any) -> None:
     if sim.num_decoding < sim.num_running:
-        _running_pass(sim, hooks, PREFILLS)
+        _running_pass(sim, hooks, PREFILLS, sim.first_running)
     if sim.mix == Mix.BATCH_TO_COMPLETION:
         if sim.door_open:
             _waiting_pass(sim, hooks)
@@ -264,7 +278,7 @@ def _compose_prefill_first(sim: Any, hooks: Any) -> None:
 @helper
 def _compose_prefill_first_mixed(sim: Any, hooks: Any) -> None:
     if sim.num_decoding < sim.num_running:
-        _running_pass(sim, hooks, PREFILLS)
+        _running_pass(sim, hooks, PREFILLS, sim.first_running)
     sim.reserved_kv_blocks = _blocks_decodes_need(sim)
     _waiting_pass(sim, hooks)
     sim.reserved_kv_blocks = 0

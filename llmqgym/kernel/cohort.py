@@ -12,6 +12,9 @@ from __future__ import annotations
 from typing import Any
 
 from llmqgym.kernel import heap
+from llmqgym.kernel.division import quotient, remainder
+from llmqgym.kernel.integrals import add_product, subtract_product
+from llmqgym.kernel.iteration_time import span_of
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for
 from llmqgym.kernel.memory import entry_at, hidden_at, peek, poke, request_at
@@ -49,8 +52,10 @@ def bring_all_up_to_date(sim: Any) -> None:
 
 
 @helper
-def _phase_of(sim: Any, request: Any) -> int:
-    return (request.computed_tokens - sim.cohort_clock) % sim.block_size
+def _phase_of_next(sim: Any) -> int:
+    """The phase of those who need a block in the next pass: (-clock) mod block_size. A pass later it is one less."""
+    past = remainder(sim.cohort_clock, sim.block_size)
+    return sim.block_size - past if past > 0 else 0
 
 
 @helper
@@ -60,7 +65,10 @@ def _enrol(sim: Any, row: int) -> int:
     hidden = hidden_at(sim.hidden, row)
     hidden.together = 1
     hidden.stamp = sim.cohort_clock
-    phase = _phase_of(sim, request)
+    phase = _phase_of_next(sim) + remainder(request.computed_tokens, sim.block_size)
+    if phase >= sim.block_size:
+        phase -= sim.block_size
+    hidden.phase = phase
     poke(sim.cohort_phases, phase, peek(sim.cohort_phases, phase) + 1)
     sim.num_cohort += 1
     sim.cohort_kv_tokens += request.computed_tokens
@@ -83,8 +91,7 @@ def leave(sim: Any, row: int) -> None:
     request = request_at(sim.requests, row)
     hidden = hidden_at(sim.hidden, row)
     bring_up_to_date(sim, request, hidden)
-    phase = _phase_of(sim, request)
-    poke(sim.cohort_phases, phase, peek(sim.cohort_phases, phase) - 1)
+    poke(sim.cohort_phases, hidden.phase, peek(sim.cohort_phases, hidden.phase) - 1)
     sim.num_cohort -= 1
     sim.cohort_kv_tokens -= request.computed_tokens
     hidden.together = 0
@@ -135,26 +142,54 @@ def pop_ended(sim: Any) -> int:
 
 
 @helper
-def blocks_needed(sim: Any, passes_ahead: int) -> int:
-    """Members that need a block in the pass that comes after `passes_ahead` others."""
-    return peek(sim.cohort_phases, -(sim.cohort_clock + passes_ahead) % sim.block_size)
+def blocks_needed(sim: Any) -> int:
+    """Members that need a block in the next pass."""
+    return peek(sim.cohort_phases, _phase_of_next(sim))
 
 
 @helper
 def passes_within(sim: Any, free: int, limit: int) -> int:
     """How many passes after the one being composed find their blocks among `free`, at most `limit`."""
     size = sim.block_size
-    if (limit // size + 1) * sim.num_cohort <= free:
+    if (quotient(limit, size) + 1) * sim.num_cohort <= free:
         return limit
-    rounds = free // sim.num_cohort  # in `block_size` passes every member takes one block
+    rounds = quotient(free, sim.num_cohort)  # in `block_size` passes every member takes one block
     passes = rounds * size
     free -= rounds * sim.num_cohort
+    phase = _phase_of_next(sim)
     while passes < limit:
-        free -= blocks_needed(sim, passes + 1)
+        phase = (phase if phase > 0 else size) - 1
+        free -= peek(sim.cohort_phases, phase)
         if free < 0:
             break
         passes += 1
     return min(passes, limit)
+
+
+@helper
+def take_blocks(sim: Any, passes: int, first: int, growth: int) -> None:
+    """The blocks that members take in passes 1 .. passes - 1 of a jump (those of pass 0 are taken at composition), each
+    held from the start of its pass on. Pass x starts after first*x + growth*x*(x-1)/2.
+
+    Members of one phase take theirs in passes j, j + size, j + 2 size ...: sums over such series have closed forms."""
+    size = sim.block_size
+    rounds = quotient(passes - 1, size)
+    rest = passes - 1 - rounds * size
+    phase = _phase_of_next(sim)
+    count = sum_x = sum_xx = 0
+    for j in range(1, min(passes, size + 1)):
+        phase = (phase if phase > 0 else size) - 1
+        members = peek(sim.cohort_phases, phase)
+        times = rounds + 1 if j <= rest else rounds
+        pairs = times * (times - 1) >> 1
+        squares = pairs * (2 * times - 1)  # three times the sum of squares below `times`
+        count += members * times
+        sum_x += members * (times * j + size * pairs)
+        sum_xx += members * (3 * (times * j * j + 2 * j * size * pairs) + size * size * squares)
+    add_product(sim.integral_kv_blocks, count, span_of(passes, first, growth))
+    subtract_product(sim.integral_kv_blocks, first, sum_x)
+    subtract_product(sim.integral_kv_blocks, growth, quotient(sum_xx - 3 * sum_x, 6))
+    sim.free_kv_blocks -= count
 
 
 @helper

@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import numba
@@ -68,6 +69,11 @@ def quietly() -> Iterator[None]:
         yield
 
 
+@cache
+def _jitted(hook: Callable[..., float]) -> Any:
+    return numba.njit(error_model="numpy")(hook)
+
+
 def inlined(hooks: dict[str, Callable[..., float] | None]) -> tuple[Any, ...]:
-    """The hooks as a tuple of jitted functions: the kernel compiles anew (half a minute) and inlines them."""
-    return tuple(None if h is None else numba.njit(error_model="numpy")(h) for h in hooks.values())
+    """The hooks as a tuple of jitted functions: the kernel compiles anew, once a process, and inlines them."""
+    return tuple(None if hook is None else _jitted(hook) for hook in hooks.values())

@@ -17,29 +17,15 @@ def _put(entries: int, place: int, key: float, tie: int, row: int) -> None:
 
 
 @helper
-def _sift_down(entries: int, count: int, place: int, key: float, tie: int, row: int) -> None:
-    """Let the hole at `place` sink until (key, tie, row) may fill it."""
-    child = 2 * place + 1
-    while child < count:
-        best = entry_at(entries, child)
-        if child + 1 < count:
-            right = entry_at(entries, child + 1)
-            if right.key < best.key or (right.key == best.key and right.tie < best.tie):
-                best = right
-                child += 1
-        if key < best.key or (key == best.key and tie < best.tie):
-            break
-        _put(entries, place, best.key, best.tie, best.row)
-        place = child
-        child = 2 * place + 1
-    _put(entries, place, key, tie, row)
+def _copy(entries: int, place: int, source: int) -> None:
+    entry = entry_at(entries, source)
+    _put(entries, place, entry.key, entry.tie, entry.row)
 
 
 @helper
-def push(entries: int, count: int, key: float, tie: int, row: int) -> int:
-    """Add an entry to a heap of `count`; returns the new count."""
-    place = count
-    while place > 0:
+def _rise(entries: int, top: int, place: int, key: float, tie: int, row: int) -> None:
+    """Let the hole at `place` rise, to `top` at most, until (key, tie, row) may fill it."""
+    while place > top:
         above = (place - 1) >> 1
         parent = entry_at(entries, above)
         if parent.key < key or (parent.key == key and parent.tie < tie):
@@ -47,6 +33,31 @@ def push(entries: int, count: int, key: float, tie: int, row: int) -> int:
         _put(entries, place, parent.key, parent.tie, parent.row)
         place = above
     _put(entries, place, key, tie, row)
+
+
+@helper
+def _sift_down(entries: int, count: int, place: int, key: float, tie: int, row: int) -> None:
+    """Let the hole at `place` sink to the bottom, the smaller child rising each time; then let (key, tie, row) rise.
+
+    What fills a hole comes from the bottom and mostly goes back there: half the comparisons, and no branch to guess."""
+    top = place
+    right = 2 * place + 2
+    while right < count:
+        a, b = entry_at(entries, right - 1), entry_at(entries, right)
+        smaller = right - int((a.key < b.key) | ((a.key == b.key) & (a.tie < b.tie)))
+        _copy(entries, place, smaller)
+        place = smaller
+        right = 2 * place + 2
+    if right == count:
+        _copy(entries, place, right - 1)
+        place = right - 1
+    _rise(entries, top, place, key, tie, row)
+
+
+@helper
+def push(entries: int, count: int, key: float, tie: int, row: int) -> int:
+    """Add an entry to a heap of `count`; returns the new count."""
+    _rise(entries, 0, count, key, tie, row)
     return count + 1
 
 

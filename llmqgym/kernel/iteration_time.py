@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from llmqgym.kernel.division import quotient
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.memory import peek, profile_at
 
 #: Longest jump: keeps sums of squares of pass numbers times requests within 62 bits.
-MAX_JUMP = 1 << 15
+MAX_JUMP = 1 << 14
 #: A pass longer than this (17 minutes) is never jumped over, so that no product overflows.
 _LONG_PS = 1_000_000_000_000_000
 
@@ -22,7 +23,7 @@ def iteration_time(sim: Any, prefill_tokens: int, two_f: int, decodes: int, deco
     steps of requests that hold `decode_kv_tokens` in all."""
     profile = profile_at(sim.profile, 0)
     tokens = prefill_tokens + decodes
-    tiles = (tokens + profile.tile_tokens - 1) // profile.tile_tokens
+    tiles = quotient(tokens + profile.tile_tokens - 1, profile.tile_tokens)
     last = profile.table_len - 1
     duration = profile.base_ps + profile.token_ps * tokens + peek(profile.table, min(tiles, last))
     if tiles > last:
@@ -38,7 +39,7 @@ def iteration_time(sim: Any, prefill_tokens: int, two_f: int, decodes: int, deco
 @helper
 def span_of(passes: int, first: int, growth: int) -> int:
     """Time of `passes` passes of which the first takes `first` and each `growth` longer than the one before."""
-    return passes * first + growth * (passes * (passes - 1) // 2)
+    return passes * first + growth * (passes * (passes - 1) >> 1)
 
 
 @helper
@@ -47,7 +48,7 @@ def passes_until(gap: int, first: int, growth: int, limit: int) -> int:
     if first >= gap or limit <= 1 or first > _LONG_PS:
         return 1
     if growth == 0:
-        return min(limit, (gap + first - 1) // first)
+        return min(limit, quotient(gap + first - 1, first))
     if float(first) * limit + 0.5 * growth * limit * (limit - 1.0) < 0.999 * gap:
         return limit
     b = first - 0.5 * growth

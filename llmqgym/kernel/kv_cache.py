@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmqgym.kernel.division import quotient
 from llmqgym.kernel.jit import helper
 
 
 @helper
 def blocks_for(sim: Any, tokens: int) -> int:
     """Blocks that `tokens` tokens fill."""
-    return (tokens + sim.block_size - 1) // sim.block_size
+    return quotient(tokens + sim.block_size - 1, sim.block_size)
 
 
 @helper
@@ -38,6 +39,13 @@ def release(sim: Any, request: Any, tokens: int) -> None:
     if blocks < request.kv_blocks:
         sim.free_kv_blocks += request.kv_blocks - blocks
         request.kv_blocks = blocks
+
+
+@helper
+def release_all(sim: Any, request: Any) -> None:
+    """Take back all blocks of a request."""
+    sim.free_kv_blocks += request.kv_blocks
+    request.kv_blocks = 0
 
 
 @helper

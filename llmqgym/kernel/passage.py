@@ -6,7 +6,7 @@ from typing import Any
 
 from llmqgym.kernel import cohort, integrals, lists, log
 from llmqgym.kernel.jit import helper
-from llmqgym.kernel.kv_cache import blocks_for, release
+from llmqgym.kernel.kv_cache import blocks_for, release_all
 from llmqgym.kernel.memory import arrival_at, departure_at, hidden_at, peek, poke, request_at
 from llmqgym.kernel.tables import Outcome, Status
 from llmqgym.kernel.waiting import join_queue
@@ -138,7 +138,7 @@ def finish(sim: Any, row: int, was_decoding: bool) -> None:
     hidden = hidden_at(sim.hidden, row)
     if hidden.together:
         cohort.leave(sim, row)
-    release(sim, request, 0)
+    release_all(sim, request)
     lists.remove_running(sim, row)
     if was_decoding:
         sim.num_decoding -= 1

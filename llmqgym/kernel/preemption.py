@@ -8,7 +8,7 @@ from typing import Any
 from llmqgym.kernel import cohort, lists, log
 from llmqgym.kernel.hooks import call_on_pair
 from llmqgym.kernel.jit import helper
-from llmqgym.kernel.kv_cache import release
+from llmqgym.kernel.kv_cache import release, release_all
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
 from llmqgym.kernel.tables import Mode, Status
 from llmqgym.kernel.waiting import join_queue, order_key, set_aside
@@ -40,7 +40,7 @@ def _lose_tokens(sim: Any, request: Any) -> None:
     request.lost_tokens += request.computed_tokens
     sim.lost_tokens += request.computed_tokens
     request.computed_tokens = 0
-    release(sim, request, 0)
+    release_all(sim, request)
 
 
 @helper
@@ -49,7 +49,7 @@ def _swap_out(sim: Any, request: Any) -> None:
     request.host_blocks = blocks
     sim.free_host_blocks -= blocks
     _count_transfer(sim, request, blocks)
-    release(sim, request, 0)
+    release_all(sim, request)
 
 
 @helper
@@ -117,6 +117,7 @@ def drop_last_held(sim: Any) -> None:
 def _choose_victim(sim: Any, hooks: Any, requester: int) -> int:
     if sim.victim_hook == 0:
         return sim.last_running
+    cohort.bring_all_up_to_date(sim)
     for_whom = request_at(sim.requests, requester)
     best, best_value, best_id = -1, -math.inf, -1
     row = sim.first_running
@@ -146,6 +147,7 @@ def make_room(sim: Any, hooks: Any, requester: int) -> bool:
 @helper
 def displace(sim: Any, hooks: Any, candidate: int) -> bool:
     """Preempt the running request that the policy values most highly as a place for `candidate`, if any is above 0."""
+    cohort.bring_all_up_to_date(sim)
     for_whom = request_at(sim.requests, candidate)
     best, best_value, best_id = -1, 0.0, -1
     row = sim.first_running

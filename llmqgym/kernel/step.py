@@ -9,7 +9,7 @@ import numpy as np
 from llmqgym.kernel import cohort, log, passage, preemption
 from llmqgym.kernel.batch import compose
 from llmqgym.kernel.hooks import call_on_server
-from llmqgym.kernel.integrals import add_product, subtract_product
+from llmqgym.kernel.integrals import add_product
 from llmqgym.kernel.iteration_time import MAX_JUMP, iteration_time, passes_until, span_of
 from llmqgym.kernel.jit import entry_point, helper
 from llmqgym.kernel.kv_cache import count_free
@@ -65,28 +65,6 @@ def _integrate(sim: Any, span: int) -> None:
     add_product(sim.integral_requests, sim.num_running + sim.num_waiting, span)
     add_product(sim.integral_running, sim.num_running, span)
     add_product(sim.integral_kv_blocks, sim.num_kv_blocks - count_free(sim), span)
-
-
-@helper
-def _take_blocks_on_the_way(sim: Any, passes: int, first: int, growth: int) -> None:
-    """Blocks that the cohort takes in passes 1 .. passes - 1 of a jump, each held from the start of its pass on.
-
-    Members of one phase take theirs in passes j, j + size, ...: their waiting times since the start of the jump,
-    first*x + growth*x*(x-1)/2 for x in that series, sum to a closed form."""
-    size = sim.block_size
-    span = span_of(passes, first, growth)
-    for j in range(1, min(passes, size + 1)):
-        members = cohort.blocks_needed(sim, j)
-        if members == 0:
-            continue
-        times = (passes - 1 - j) // size + 1
-        pairs = times * (times - 1) // 2
-        sum_x = times * j + size * pairs
-        sum_xx = times * j * j + 2 * j * size * pairs + size * size * (pairs * (2 * times - 1) // 3)
-        add_product(sim.integral_kv_blocks, members * times, span)
-        subtract_product(sim.integral_kv_blocks, first, members * sum_x)
-        subtract_product(sim.integral_kv_blocks, growth, members * ((sum_xx - sum_x) // 2))
-        sim.free_kv_blocks -= members * times
 
 
 @helper
@@ -158,7 +136,7 @@ def _run_pass(sim: Any, hooks: Any) -> None:
     span = span_of(passes, first, growth)
     _integrate(sim, span)
     if passes > 1:
-        _take_blocks_on_the_way(sim, passes, first, growth)
+        cohort.take_blocks(sim, passes, first, growth)
     sim.clock_ps += span
     sim.num_iterations += passes
     if sim.cohort_scheduled:

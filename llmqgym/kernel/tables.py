@@ -114,6 +114,7 @@ HIDDEN = _table(
     ("output_tokens", np.int64),
     ("together", np.int64),  # 1: advances with the cohort, its REQUEST row is as of `stamp`
     ("stamp", np.int64),  # the cohort's clock when the REQUEST row was last brought up to date
+    ("phase", np.int64),  # of a member of the cohort: (computed - clock) mod block_size
     ("scheduled_tokens", np.int64),  # in the iteration being composed
     ("held", np.int64),  # 1: waiting with blocks on the device
 )
