@@ -39,8 +39,8 @@ MAX_PARAMS = 8
 class Policy:
     """A scheduling policy. `Policy("fcfs")` is vLLM v1's default scheduler.
 
-    A hook may walk the running batch in the order of admission: from row `server.first_running` by `request.next` to -1,
-    each row as `request_at(server.requests, row)` (llmqgym.kernel.memory). The kernel keeps those rows current for
+    A hook may walk the running batch in the order of admission: from row `server.first_running` by `request.next` to
+    -1, each row as `request_at(server.requests, row)` (llmqgym.kernel.memory). The kernel keeps those rows current for
     policies with `fit`, `wake` or `rekey`, at a cost that grows with the batch; `reads_running=False` says that no hook
     walks, and saves it.
 

@@ -11,9 +11,10 @@ import numpy as np
 from llmqgym.config import ServerConfig
 from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel import tables
-from llmqgym.kernel.compile import address_of_hook, inlined, quietly
+from llmqgym.kernel.compile import address_of_hook
+from llmqgym.kernel.integrals import whole
 from llmqgym.kernel.memory import address_of
-from llmqgym.kernel.step import advance, advance_inlined, close
+from llmqgym.kernel.step import advance, advance_inlining, close
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
 
@@ -66,13 +67,13 @@ class Simulator:
     ) -> None:
         self._arrays: dict[str, np.ndarray] = {}
         self._simulators = np.zeros(1, tables.SIMULATOR)
-        self._inlined = inlined(policy.hooks()) if inline else None
+        self._kernel = advance_inlining(policy.hooks()) if inline else advance
         self._departed: list[np.ndarray] = []
         self._log_sink: list[np.ndarray] = []
         self._outcome = Outcome.PAUSED
         sim = self.record
         self._set_server(sim, server, profile)
-        self._set_policy(sim, policy)
+        self._set_policy(sim, policy, inline)
         sim.step_by_step = int(step_by_step or log)
         sim.until_ps = until_ps
         for name in ("first_running", "last_running", "first_held", "last_held", "cursor"):
@@ -107,10 +108,10 @@ class Simulator:
         sim.idle_step_ps = round(server.idle_step_s * PS_PER_S)
         sim.swap_block_ps = profile.swap_block_ps
 
-    def _set_policy(self, sim: Any, policy: Policy) -> None:
+    def _set_policy(self, sim: Any, policy: Policy, inline: bool) -> None:
         self._policy = policy
         for kind, hook in policy.hooks().items():
-            address = int(hook is not None) if self._inlined is not None else address_of_hook(kind, hook)
+            address = int(hook is not None) if inline else address_of_hook(kind, hook)
             setattr(sim, f"{kind}_hook", address)
         walks = policy.rekey or policy.fit is not None or policy.wake is not None
         sim.reads_running = int(policy.reads_running and walks)
@@ -196,11 +197,7 @@ class Simulator:
 
     def advance(self, max_events: int = _EVENTS_A_CALL) -> Outcome:
         """Run for at most `max_events` compositions or until something is missing; returns why it stopped."""
-        if self._inlined is None:
-            self._outcome = Outcome(advance(self._simulators, 0, max_events))
-        else:
-            with quietly():
-                self._outcome = Outcome(advance_inlined(self._simulators, 0, self._inlined, max_events))
+        self._outcome = Outcome(self._kernel(self._simulators, 0, max_events))
         if self._outcome == Outcome.NEED_ROOM:
             self._grow(2 * int(self.record.capacity))
         elif self._outcome == Outcome.NEED_DRAIN:
@@ -256,9 +253,9 @@ class Simulator:
             num_held_dropped=int(sim.num_held_dropped),
             swapped_blocks=int(sim.swapped_blocks),
             num_kv_blocks=int(sim.num_kv_blocks),
-            integral_requests=_whole(sim.integral_requests),
-            integral_running=_whole(sim.integral_running),
-            integral_kv_blocks=_whole(sim.integral_kv_blocks),
+            integral_requests=whole(sim.integral_requests),
+            integral_running=whole(sim.integral_running),
+            integral_kv_blocks=whole(sim.integral_kv_blocks),
         )
 
 
@@ -275,7 +272,3 @@ def load_kernel() -> None:
 
 def _no_requests() -> np.ndarray:
     return np.zeros(0, tables.ARRIVAL)
-
-
-def _whole(limbs: np.ndarray) -> int:
-    return (int(limbs[0]) << 62) + int(limbs[1])

@@ -61,7 +61,8 @@ def test_laws(policy: str) -> None:
     result = simulate(chat(), policy=make_policy(policy), server=ServerConfig(num_kv_blocks=2500, max_running=48))
     rows, totals = result.departures, result.totals
     assert totals.integral_requests == int((rows["finish_ps"] - rows["arrival_ps"]).sum())
-    assert totals.processed_tokens - totals.lost_tokens == int((rows["prompt_tokens"] + rows["output_tokens"] - 1).sum())
+    useful = int((rows["prompt_tokens"] + rows["output_tokens"] - 1).sum())
+    assert totals.processed_tokens - totals.lost_tokens == useful
     assert np.all(rows["generated_tokens"] == rows["output_tokens"])
     for earlier, later in (("arrival_ps", "first_scheduled_ps"), ("first_scheduled_ps", "first_token_ps"),
                            ("first_token_ps", "finish_ps")):  # fmt: skip

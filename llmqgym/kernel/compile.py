@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numba
@@ -59,21 +57,3 @@ def address_of_hook(kind: str, function: Callable[..., float] | None) -> int:
             PYTHON_HOOKS[id(function)] = function
             _KEEP_ALIVE.append(function)
     return _ADDRESSES[key]
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Functions in a tuple are types of their own, which the kernel inlines; numba warns as if they were pointers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", numba.core.errors.NumbaExperimentalFeatureWarning)
-        yield
-
-
-@cache
-def _jitted(hook: Callable[..., float]) -> Any:
-    return numba.njit(error_model="numpy")(hook)
-
-
-def inlined(hooks: dict[str, Callable[..., float] | None]) -> tuple[Any, ...]:
-    """The hooks as a tuple of jitted functions: the kernel compiles anew, once a process, and inlines them."""
-    return tuple(None if hook is None else _jitted(hook) for hook in hooks.values())

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import njit, typeof
+from numba.core import types
+from numba.core.errors import NumbaExperimentalFeatureWarning
 
 from llmqgym.kernel import cohort, log, passage, preemption
 from llmqgym.kernel.batch import compose
 from llmqgym.kernel.hooks import call_on_server
 from llmqgym.kernel.integrals import add_product
 from llmqgym.kernel.iteration_time import MAX_JUMP, iteration_time, passes_until, span_of
-from llmqgym.kernel.jit import entry_point, helper
+from llmqgym.kernel.jit import COMPILED, entry_point, helper
 from llmqgym.kernel.kv_cache import count_free
 from llmqgym.kernel.memory import arrival_at, chunk_at, hidden_at, profile_at, request_at
-from llmqgym.kernel.tables import Outcome
+from llmqgym.kernel.tables import SIMULATOR, Outcome
 
 _WAKE = 5
 #: Room in the log for an iteration: a triple for each request in the system and each preemption, and a few more.
@@ -208,11 +214,25 @@ def advance(simulators: np.ndarray, index: int, max_events: int) -> int:
     return _advance(simulators[index], None, max_events)
 
 
-@helper
-def advance_inlined(simulators: np.ndarray, index: int, hooks: Any, max_events: int) -> int:
-    """The same with the policy's hooks, a tuple of jitted functions, inlined. Compiled anew for each policy and never
-    kept: the cache would be keyed by functions that other processes may not have."""
-    return _advance(simulators[index], hooks, max_events)
+def advance_inlining(hooks: dict[str, Callable[..., float] | None]) -> Callable[[np.ndarray, int, int], int]:
+    """`advance` with these hooks inlined: compiled anew for each set of hooks, once a process, and never kept on disk,
+    where it would be keyed by functions that other processes do not have."""
+    return _inlining(tuple(hooks.values()))
+
+
+@cache
+def _inlining(functions: tuple[Callable[..., float] | None, ...]) -> Any:
+    hooks = tuple(None if function is None else helper(function) for function in functions)
+
+    @njit(nogil=True, error_model="numpy")
+    def advance_with_hooks(simulators: np.ndarray, index: int, max_events: int) -> int:
+        return _advance(simulators[index], hooks, max_events)
+
+    if COMPILED:
+        with warnings.catch_warnings():  # numba takes functions in a tuple for pointers, and warns
+            warnings.simplefilter("ignore", NumbaExperimentalFeatureWarning)
+            advance_with_hooks.compile((typeof(np.zeros(0, SIMULATOR)), types.int64, types.int64))
+    return advance_with_hooks
 
 
 @entry_point

@@ -273,7 +273,7 @@ SIMULATOR = _table(
     ("num_preemptions", np.int64, (4,)),
     ("num_held_dropped", np.int64),
     ("swapped_blocks", np.int64),
-    # integrals over time, exact, as (units of 2**62, rest)
+    # integrals over time, in 128 bits: upper and lower word
     ("integral_requests", np.int64, (2,)),
     ("integral_running", np.int64, (2,)),
     ("integral_kv_blocks", np.int64, (2,)),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from llmqgym.config import ServerConfig
 from llmqgym.hardware.registry import load_profile
-from llmqgym.kernel.integrals import add_product, subtract_product
+from llmqgym.kernel.integrals import add_product, subtract_product, whole
 from llmqgym.kernel.iteration_time import iteration_time, passes_until, span_of
 from llmqgym.policy import Policy
 from llmqgym.simulator import Simulator
@@ -53,15 +57,26 @@ def test_a_jump_to_the_horizon_does_not_overflow() -> None:
     assert span_of(passes - 1, 10**15, 10**13) < 8 * 10**18 <= span_of(passes, 10**15, 10**13)
 
 
-def test_integrals_hold_what_an_int64_cannot() -> None:
+@njit
+def compiled_add(total: np.ndarray, a: int, b: int) -> None:
+    add_product(total, a, b)
+
+
+@njit
+def compiled_subtract(total: np.ndarray, a: int, b: int) -> None:
+    subtract_product(total, a, b)
+
+
+@pytest.mark.parametrize(("add", "subtract"), [(add_product, subtract_product), (compiled_add, compiled_subtract)])
+def test_integrals_hold_what_an_int64_cannot(add: Any, subtract: Any) -> None:
     total = np.zeros(2, np.int64)
     rng = np.random.default_rng(1)
     expected = 0
     for _ in range(500):
         a, b = int(rng.integers(0, 2**62)), int(rng.integers(0, 2**50))
-        add_product(total, a, b)
+        add(total, a, b)
         expected += a * b
         small = int(rng.integers(0, 2**31))
-        subtract_product(total, small, b >> 31)
+        subtract(total, small, b >> 31)
         expected -= small * (b >> 31)
-    assert (int(total[0]) << 62) + int(total[1]) == expected
+    assert whole(total) == expected
