@@ -39,7 +39,7 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/lint-imports
 
 bench: $(STAMP) ## the kernel against its C twin
-	$(VENV)/bin/llmqgym bench
+	$(VENV)/bin/llmqgym bench --markdown docs/results.md
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

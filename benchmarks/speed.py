@@ -12,14 +12,10 @@ its order only, or order, fit and victim; through function pointers and inlined.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import platform
-import shutil
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,27 +24,23 @@ from typing import Any
 
 import numba
 import numpy as np
+from c_twin import FLAGS, BenchmarkError, CTwin, Facts, facts_of_c, facts_of_kernel, same_departures
 from rich.console import Console
-from rich.table import Table
+from speed_report import markdown, show
 
 from llmqgym.config import ServerConfig
 from llmqgym.hardware import IntegerProfile, load_profile
 from llmqgym.kernel import tables
 from llmqgym.policy import Policy
-from llmqgym.simulator import Simulator, Totals
+from llmqgym.simulator import Simulator
 from llmqgym.workload.generate import poisson_lognormal
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 PROFILE = "a100-llama-3-8b"
 LOAD = 0.9
 SEED = 7
-FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
 #: What must be reached: requests/s per core, and times of C with the hooks inlined and through function pointers.
 TARGETS = {"requests_per_s": 500_000.0, "inline_to_c": 1.3, "pointers_to_c": 1.8}
-
-
-class BenchmarkError(RuntimeError):
-    """The benchmark cannot run, or its candidates do not agree."""
 
 
 # Policy vllm again, through hooks. The engine's own gate, order and victim, spelled out for the server's fields.
@@ -83,144 +75,6 @@ def last_admitted(running: Any, requester: Any, server: Any) -> float:
 ENGINE = Policy("vllm")
 ORDER_ONLY = Policy("vllm-by-order", order=order_of_arrival)
 ALL_HOOKS = Policy("vllm-by-hooks", order=order_of_arrival, fit=engine_gate, victim=last_admitted, reads_running=False)
-
-
-# The C twin.
-
-_SETTINGS = [
-    "num_kv_blocks",
-    "block_size",
-    "max_running",
-    "max_batched_tokens",
-    "chunked_prefill",
-    "long_prefill_token_threshold",
-    "watermark_blocks",
-    "reserve_full_isl",
-    "idle_step_ps",
-    "until_ps",
-    "base",
-    "token",
-    "decode_base",
-    "decode",
-    "kv",
-    "prefill_base",
-    "root",
-    "square",
-    "tile",
-    "tail",
-    "table_len",
-    "table",
-]
-_TOTALS = [
-    "outcome",
-    "clock_ps",
-    "num_iterations",
-    "num_events",
-    "num_departures",
-    "num_finished",
-    "num_rejected",
-    "processed_tokens",
-    "lost_tokens",
-    "num_preemptions",
-]
-_INTEGRALS = ("integral_requests", "integral_running", "integral_kv_blocks")
-
-
-class _Settings(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in _SETTINGS]
-
-
-class _Totals(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int64) for name in _TOTALS] + [
-        (f"{name}_{half}", ctypes.c_int64) for name in _INTEGRALS for half in ("high", "low")
-    ]
-
-
-class CTwin:
-    """benchmarks/twin.c, compiled into a temporary folder and loaded. Raises BenchmarkError without a C compiler."""
-
-    def __init__(self, optimisation: tuple[str, ...] = FLAGS) -> None:
-        self.compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-        if self.compiler is None:
-            raise BenchmarkError(
-                "no C compiler (cc, gcc or clang) on the PATH: the twin in C, which sets the limit, needs one."
-            )
-        with tempfile.TemporaryDirectory(prefix="llmqgym-twin-") as folder:
-            library = Path(folder) / "twin.so"
-            command = [self.compiler, *optimisation, "-o", str(library), str(HERE / "twin.c"), "-lm"]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise BenchmarkError(f"{' '.join(command)} failed:\n{done.stderr}")
-            self._run = ctypes.CDLL(str(library)).twin_run
-        version = subprocess.run([self.compiler, "--version"], capture_output=True, text=True, check=False).stdout
-        self.description = f"{version.splitlines()[0] if version else self.compiler} {' '.join(optimisation)}"
-
-    def settings(self, server: ServerConfig, profile: IntegerProfile, until_ps: int = tables.HORIZON_PS) -> _Settings:
-        """What the twin needs to know; keeps the profile's table alive."""
-        blocks = profile.num_kv_blocks if server.num_kv_blocks is None else server.num_kv_blocks
-        settings = _Settings(num_kv_blocks=blocks, watermark_blocks=server.watermark_blocks(blocks), until_ps=until_ps)
-        settings.idle_step_ps = round(server.idle_step_s * tables.PS_PER_S)
-        for name in _SETTINGS[:8]:
-            if name not in ("num_kv_blocks", "watermark_blocks"):
-                setattr(settings, name, int(getattr(server, name)))
-        for name in _SETTINGS[10:20]:
-            setattr(settings, name, getattr(profile, name))
-        table = np.array(profile.table, np.int64)
-        settings.table, settings.table_len = table.ctypes.data, len(table)
-        settings._table = table
-        return settings
-
-    def run(self, settings: _Settings, requests: np.ndarray) -> tuple[_Totals, np.ndarray]:
-        """Simulate; totals and DEPARTURE rows."""
-        totals, departures = _Totals(), np.empty(len(requests), tables.DEPARTURE)
-        outcome = self._run(
-            ctypes.byref(settings), ctypes.c_void_p(requests.ctypes.data), ctypes.c_int64(len(requests)),
-            ctypes.c_void_p(departures.ctypes.data), ctypes.byref(totals),
-        )  # fmt: skip
-        if outcome < 0:
-            raise BenchmarkError("the C twin ran out of memory.")
-        return totals, departures[: totals.num_departures]
-
-
-# What a run says, in one form for all candidates.
-
-Facts = dict[str, Any]
-_ALIKE = [
-    "outcome",
-    "clock_ps",
-    "num_iterations",
-    "num_events",
-    "num_finished",
-    "num_rejected",
-    "processed_tokens",
-    "lost_tokens",
-]
-
-
-def facts_of_c(totals: _Totals) -> Facts:
-    facts: Facts = {name: getattr(totals, name) for name in _ALIKE}
-    facts["outcome"] = tables.Outcome(totals.outcome).name.lower()
-    facts["num_preemptions"] = totals.num_preemptions
-    for name in _INTEGRALS:
-        facts[name] = (getattr(totals, f"{name}_high") << 64) + (getattr(totals, f"{name}_low") & (2**64 - 1))
-    return facts
-
-
-def facts_of_kernel(totals: Totals) -> Facts:
-    facts: Facts = {name: getattr(totals, name) for name in (*_ALIKE, *_INTEGRALS)}
-    return facts | {"num_preemptions": totals.num_preemptions[0]}
-
-
-def by_id(rows: np.ndarray) -> np.ndarray:
-    return rows[np.argsort(rows["id"], kind="stable")]
-
-
-def same_departures(a: np.ndarray, b: np.ndarray) -> bool:
-    """Bit for bit, nan equal to nan."""
-    a, b = by_id(a), by_id(b)
-    return len(a) == len(b) and all(
-        np.array_equal(a[name], b[name], equal_nan=a[name].dtype.kind == "f") for name in tables.DEPARTURE.names or ()
-    )
 
 
 # Loads and candidates.
@@ -344,7 +198,7 @@ def _figures(candidate: Candidate, first: Candidate, load: Load, num_events: int
 
 def naive_seconds(load: Load, num_requests: int) -> float:
     """Processor time of tests/naive.py on the first requests of a load."""
-    sys.path.insert(0, str(HERE.parent / "tests"))
+    sys.path.insert(0, str(ROOT / "tests"))
     try:
         import naive  # type: ignore[import-not-found]
     finally:
@@ -450,37 +304,6 @@ def _slow(num_requests: int, say: Callable[[str], None]) -> dict[str, float]:
     }
 
 
-def show(report: dict[str, Any], console: Console) -> None:
-    """Print a report as tables."""
-    machine = report["machine"]
-    console.print(f"numba {machine['numba']}, Python {machine['python']}; {machine['compiler']}")
-    for name, load in report["loads"].items():
-        facts = load["facts"]
-        table = Table(
-            title=f"{name}: {load['requests']:,} requests, {facts['num_events'] / load['requests']:.2f} events and "
-            f"{facts['num_iterations'] / load['requests']:.1f} iterations a request, "
-            f"{facts['num_preemptions']:,} preemptions"
-        )
-        for column in ("", "requests/s", "median", "ns/request", "ns/event", "x C", "median"):
-            table.add_column(column, justify="right" if column else "left", no_wrap=True)
-        for candidate, f in load["candidates"].items():
-            table.add_row(
-                candidate, f"{f['requests_per_s']:,.0f}", f"{f['requests_per_s_median']:,.0f}",
-                f"{f['ns_per_request']:.0f}", f"{f['ns_per_event']:.0f}", f"{f['to_c']:.2f}", f"{f['to_c_median']:.2f}",
-            )  # fmt: skip
-        console.print(table)
-    table = Table("requests", "kernel, ns/request", "C, ns/request", title="Cost by length of the run (chat at 90 %)")
-    for row in report["curve"]:
-        table.add_row(f"{row['requests']:,}", f"{row['kernel_ns']:.0f}", f"{row['c_ns']:.0f}")
-    console.print(table)
-    if slow := report.get("slow"):
-        console.print(
-            f"Iteration by iteration: {slow['step_by_step_ns'] / slow['kernel_ns']:.1f} times the cost of events "
-            f"({slow['iterations_per_request']:.1f} iterations a request); "
-            f"plain Python (tests/naive.py) {slow['naive_ns'] / slow['kernel_ns']:,.0f} times."
-        )
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -494,6 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--rounds", type=int, default=9, metavar="N", help="turns of each candidate (default %(default)s)"
     )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures there as well")
+    parser.add_argument("--markdown", type=Path, metavar="OUT", help="and the tables there (docs/results.md)")
     given = parser.parse_args(arguments)
     if given.requests < 100 or given.rounds < 1:
         parser.error("--requests needs 100 or more, --rounds 1 or more.")
@@ -508,6 +332,8 @@ def main(arguments: list[str] | None = None) -> int:
     show(report, console)
     if given.json is not None:
         given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if given.markdown is not None:
+        given.markdown.write_text(markdown(report), encoding="utf-8")
     return 0
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from llmqgym.config import ServerConfig
 from llmqgym.hardware.integers import IntegerProfile
+from llmqgym.kernel import memory
+from llmqgym.kernel.memory import request_at
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S
 from llmqgym.policy import Policy
 from llmqgym.simulator import Simulator
@@ -42,6 +44,17 @@ def moody_fit(request: Any, server: Any) -> bool:
 
 def fit_every_fourth(request: Any, server: Any) -> bool:
     return (server.num_iterations // 4) % 2 == 0 and request.prompt_tokens <= 16 * server.free_kv_blocks
+
+
+def fit_by_batch(request: Any, server: Any) -> bool:
+    """Walks the running batch."""
+    total = 0
+    row = server.first_running
+    while row >= 0:
+        other = request_at(server.requests, row)
+        total += other.generated_tokens + other.kv_blocks
+        row = other.next
+    return total % 7 != 3
 
 
 def decodes_first(request: Any, server: Any) -> float:
@@ -76,6 +89,10 @@ def more_urgent(running: Any, candidate: Any, server: Any) -> float:
     return float(running.priority - candidate.priority)
 
 
+def largest(running: Any, other: Any, server: Any) -> float:
+    return float(running.kv_blocks - other.kv_blocks - 1)
+
+
 def every(server: Any) -> float:
     return 1.0
 
@@ -85,10 +102,10 @@ def to_next_fourth(server: Any) -> float:
 
 
 ORDERS = (None, by_priority, by_prediction, last_come)
-FITS = ((None, None), (moody_fit, None), (fit_every_fourth, to_next_fourth))
+FITS = ((None, None), (None, None), (moody_fit, None), (fit_every_fourth, to_next_fourth), (fit_by_batch, every))
 MIX_KEYS = (None, None, None, None, None, decodes_first, shuffled_mix)
-VICTIMS = (None, youngest, least_urgent, not_me)
-PREEMPTS = (None, None, shorter_prediction, more_urgent)
+VICTIMS = (None, youngest, least_urgent, not_me, largest)
+PREEMPTS = (None, None, shorter_prediction, more_urgent, largest)
 
 
 class _TwinRequest:
@@ -101,10 +118,20 @@ class _TwinRequest:
         return getattr(self._request, "prefill_target" if name == "prefill_target_tokens" else name)
 
 
+class _TwinTable(list[Any]):
+    """The twin's running batch as the table that `request_at` reads in plain Python."""
+
+
 class _TwinServer:
     """A twin's server under the kernel's field names."""
 
     def __init__(self, sim: naive.Simulator) -> None:
+        self._table = _TwinTable(_TwinRequest(request) for request in sim.running)
+        for row, request in enumerate(self._table):
+            request.next = row + 1 if row + 1 < len(self._table) else -1
+        self.first_running = 0 if self._table else -1
+        self.requests = id(self._table)
+        memory._ARRAYS[self.requests] = self._table  # type: ignore[assignment]
         self.num_iterations = sim.num_iterations
         self.num_running = len(sim.running)
         self.free_kv_blocks = sim.free_blocks
@@ -194,6 +221,7 @@ def policies(draw: st.DrawFn) -> Policy:
     """Any combination of hooks, presets and modes that a policy may have."""
     fit, wake = draw(st.sampled_from(FITS))
     mix_key = draw(st.sampled_from(MIX_KEYS))
+    preempt = draw(st.sampled_from(PREEMPTS))
     rekey = draw(st.integers(0, 4)) == 0
     mix = (
         "mixed"
@@ -206,8 +234,8 @@ def policies(draw: st.DrawFn) -> Policy:
         fit=fit,
         mix_key=mix_key,
         victim=draw(st.sampled_from(VICTIMS)),
-        preempt=draw(st.sampled_from(PREEMPTS)),
-        wake=every if rekey or mix_key else wake,
+        preempt=preempt,
+        wake=every if rekey or mix_key or preempt is largest else wake,
         mix=mix,
         miss=draw(st.sampled_from(["stop", "stop", "skip"])),
         victim_mode=draw(st.sampled_from(["recompute", "recompute", "restart", "swap"])),

@@ -19,5 +19,5 @@ def bench(context: typer.Context) -> None:
     if not script.is_file():
         raise InputError(f"there is no {script}: benchmarks need a source checkout: clone it and run them there.")
     sys.argv = [str(script), *context.args]
-    sys.path.insert(0, str(checkout))
+    sys.path[:0] = [str(checkout), str(script.parent)]
     runpy.run_path(str(script), run_name="__main__")

@@ -219,6 +219,8 @@ def _schedule_cohort(sim: Any) -> bool:
         sim.cohort_scheduled = 1
         sim.free_kv_blocks -= needed
         sim.budget_tokens -= sim.num_cohort
+        if sim.reads_running:
+            cohort.bring_all_up_to_date(sim)
     return True
 
 

@@ -39,7 +39,7 @@ def bring_up_to_date(sim: Any, request: Any, hidden: Any) -> None:
 
 @helper
 def bring_all_up_to_date(sim: Any) -> None:
-    """Make the rows of all members current, for hooks that look at running requests."""
+    """Make the rows of all members current, the block of the pass being composed included: hooks look at them."""
     if sim.num_cohort == 0:
         return
     row = sim.first_running
@@ -48,6 +48,7 @@ def bring_all_up_to_date(sim: Any) -> None:
         hidden = hidden_at(sim.hidden, row)
         if hidden.together:
             bring_up_to_date(sim, request, hidden)
+            request.kv_blocks = blocks_for(sim, request.computed_tokens + sim.cohort_scheduled)
         row = request.next
 
 

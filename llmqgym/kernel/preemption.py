@@ -8,7 +8,7 @@ from typing import Any
 from llmqgym.kernel import cohort, lists, log
 from llmqgym.kernel.hooks import call_on_pair
 from llmqgym.kernel.jit import helper
-from llmqgym.kernel.kv_cache import release, release_all
+from llmqgym.kernel.kv_cache import blocks_for, release, release_all
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
 from llmqgym.kernel.tables import Mode, Status
 from llmqgym.kernel.waiting import join_queue, order_key, set_aside
@@ -23,8 +23,7 @@ def _take_tokens_back(sim: Any, row: int, request: Any, hidden: Any) -> None:
         cohort.leave(sim, row)
         if sim.cohort_scheduled:
             sim.budget_tokens += 1
-            if request.computed_tokens % sim.block_size == 0:
-                sim.free_kv_blocks += 1
+            request.kv_blocks = blocks_for(sim, request.computed_tokens + 1)
     elif hidden.scheduled_tokens > 0:
         sim.budget_tokens += hidden.scheduled_tokens
         hidden.scheduled_tokens = 0

@@ -147,6 +147,7 @@ def _run_pass(sim: Any, hooks: Any) -> None:
     sim.num_iterations += passes
     if sim.cohort_scheduled:
         _settle_cohort(sim, passes)
+        sim.cohort_scheduled = 0
     _settle_chunks(sim, start_ps)
     if sim.log:
         log.write(sim, log.FREE_AFTER, count_free(sim), 0)
