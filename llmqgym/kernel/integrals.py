@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
+from numba import typeof
 from numba.core import types
 from numba.extending import intrinsic, overload
 
 _WIDE, _WORD = ir.IntType(128), ir.IntType(64)
-_PAIR = types.UniTuple(types.int64, 2)
+_PAIR = typeof((0, 0))  # two int64
 
 
 def whole(total: Any) -> int:
