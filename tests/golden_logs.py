@@ -30,6 +30,23 @@ class GoldenLog:
     def params(self) -> dict[str, Any]:
         return self.header["params"]
 
+    @property
+    def server(self) -> dict[str, Any]:
+        """The settings of the server under our names."""
+        names = {
+            "max_running": "max_num_seqs",
+            "max_batched_tokens": "max_num_batched_tokens",
+            "block_size": "block_size",
+            "chunked_prefill": "chunked_prefill",
+            "long_prefill_token_threshold": "long_prefill_token_threshold",
+            "watermark": "watermark",
+            "reserve_full_isl": "reserve_full_isl",
+        }
+        return {
+            "num_kv_blocks": self.header["usable_blocks"],
+            **{ours: self.params[vllm] for ours, vllm in names.items()},
+        }
+
 
 def read_log(name: str) -> GoldenLog:
     """Read tests/golden/NAME.jsonl.gz, which must be one without prefix caching and asynchronous scheduling."""

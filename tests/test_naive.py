@@ -15,16 +15,7 @@ POLICIES = {
 def simulate(log: GoldenLog) -> Simulator:
     """The twin run on the trace and the settings of a log's header."""
     params = log.params
-    server = Server(
-        num_kv_blocks=params["num_gpu_blocks"] - 1,
-        block_size=params["block_size"],
-        max_running=params["max_num_seqs"],
-        max_batched_tokens=params["max_num_batched_tokens"],
-        chunked_prefill=params["chunked_prefill"],
-        long_prefill_token_threshold=params["long_prefill_token_threshold"],
-        watermark=params["watermark"],
-        reserve_full_isl=params["reserve_full_isl"],
-    )
+    server = Server(**log.server)
     requests = [
         Request(i, arrival * UNIT_PS, prompt, output, priority=priority)
         for i, (arrival, prompt, output, priority) in enumerate(log.header["trace"])

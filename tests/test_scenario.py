@@ -7,7 +7,7 @@ import pytest
 
 from llmqgym import scenario as sc
 from llmqgym.errors import InputError
-from llmqgym.run import build_workload
+from llmqgym.traffic import build_workload
 from llmqgym.workload.generate import poisson_lognormal
 from llmqgym.workload.predictors import apply_predictor
 

@@ -20,16 +20,7 @@ POLICIES = {"fcfs": "vllm", "priority": "vllm-priority"}
 def simulate(golden: GoldenLog, **how: Any) -> Simulator:
     """The kernel on a log's trace and settings."""
     params = golden.params
-    server = ServerConfig(
-        num_kv_blocks=params["num_gpu_blocks"] - 1,
-        block_size=params["block_size"],
-        max_running=params["max_num_seqs"],
-        max_batched_tokens=params["max_num_batched_tokens"],
-        chunked_prefill=params["chunked_prefill"],
-        long_prefill_token_threshold=params["long_prefill_token_threshold"],
-        watermark=params["watermark"],
-        reserve_full_isl=params["reserve_full_isl"],
-    )
+    server = ServerConfig(**golden.server)
     profile = load_profile("iterations").to_integers(server.block_size)
     sim = Simulator(server, profile, make_policy(POLICIES[params["policy"]]), **how)
     sim.run(iter([read_trace(GOLDEN / f"{golden.name}.csv").requests]))

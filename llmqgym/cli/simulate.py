@@ -97,8 +97,9 @@ def _run(chosen: ScenarioConfig, *, step_by_step: bool, log: bool) -> RunResult:
     from baselines.registry import make_policy
     from llmqgym.cli.output import progress_bar, waiting_for_the_kernel
     from llmqgym.hardware import load_profile
-    from llmqgym.run import build_workload, simulate
+    from llmqgym.run import simulate
     from llmqgym.simulator import load_kernel
+    from llmqgym.traffic import build_workload
 
     policy, profile = make_policy(chosen.policy), load_profile(chosen.profile)
     workload = build_workload(chosen)
