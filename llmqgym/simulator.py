@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from llmqgym.config import ServerConfig
+from llmqgym.errors import InputError
 from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel import tables
 from llmqgym.kernel.compile import address_of_hook
@@ -71,6 +72,8 @@ class Simulator:
         self._departed: list[np.ndarray] = []
         self._log_sink: list[np.ndarray] = []
         self._outcome = Outcome.PAUSED
+        self._profile = profile
+        self._last_arrival_ps = self._tokens_fed = 0
         sim = self.record
         self._set_server(sim, server, profile)
         self._set_policy(sim, policy, inline)
@@ -185,15 +188,44 @@ class Simulator:
             sim.log_capacity = len(self._arrays["log"])
 
     def feed(self, requests: np.ndarray, last: bool = True) -> None:
-        """The next chunk of the workload, ARRIVAL[n] in order of arrival; `last`: none follows."""
+        """The next chunk of the workload, ARRIVAL[n] in order of arrival; `last`: none follows.
+
+        Raises InputError for arrivals before those of an earlier chunk, and for requests so long that one iteration could
+        outlast the clock.
+        """
         if requests.dtype != tables.ARRIVAL:
             raise TypeError(f"requests have dtype {requests.dtype}: the kernel reads tables.ARRIVAL.")
         sim = self.record
+        if len(requests):
+            self._check_order(requests)
+            self._check_times(requests)
         if len(requests) > _DEPARTURES:
             self._drain()
             self._place_departures(len(requests) + 2 * int(sim.capacity))
         self._place("arrivals", requests if len(requests) else np.zeros(1, tables.ARRIVAL))
         sim.num_arrivals, sim.next_arrival, sim.last_chunk = len(requests), 0, int(last)
+
+    def _check_order(self, requests: np.ndarray) -> None:
+        times = requests["arrival_ps"]
+        if times[0] < self._last_arrival_ps or np.any(times[1:] < times[:-1]):
+            raise InputError(
+                "requests do not come in order of arrival, within a chunk and from chunk to chunk: sort them."
+            )
+        self._last_arrival_ps = int(times[-1])
+
+    def _check_times(self, requests: np.ndarray) -> None:
+        """No iteration can last longer than a run may: then no sum of the kernel's overflows."""
+        lengths = requests["prompt_tokens"] + requests["output_tokens"]
+        self._tokens_fed += int(lengths.sum())
+        longest = int(lengths.max())
+        tokens = min(int(self.record.max_batched_tokens), self._tokens_fed)
+        running = min(int(self.record.max_running), tokens)
+        worst = self._profile.iteration_ps(tokens, 2 * tokens * longest, running, running * longest)
+        if worst > HORIZON_PS:
+            raise InputError(
+                f"an iteration of {tokens} tokens with contexts of up to {longest} could last {worst / PS_PER_S:.3g} s, "
+                "beyond the 100 days of a run: lower max_batched_tokens, or shorten the requests."
+            )
 
     def advance(self, max_events: int = _EVENTS_A_CALL) -> Outcome:
         """Run for at most `max_events` compositions or until something is missing; returns why it stopped."""

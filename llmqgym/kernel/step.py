@@ -57,7 +57,8 @@ def _passes_alike(sim: Any, hooks: Any, first: int, growth: int) -> int:
     limit = min(cohort.passes_to_first_end(sim), MAX_JUMP)
     if sim.wake_hook:
         wake = call_on_server(sim, hooks, _WAKE, sim.wake_hook)
-        limit = min(limit, max(int(min(wake, float(MAX_JUMP))), 1))
+        if not wake >= limit:
+            limit = int(wake) if wake > 1.0 else 1
     limit = 1 + cohort.passes_within(sim, count_free(sim), limit - 1)
     gap = sim.until_ps - sim.clock_ps + 1
     if sim.next_arrival < sim.num_arrivals:
