@@ -190,8 +190,8 @@ class Simulator:
     def feed(self, requests: np.ndarray, last: bool = True) -> None:
         """The next chunk of the workload, ARRIVAL[n] in order of arrival; `last`: none follows.
 
-        Raises InputError for arrivals before those of an earlier chunk, and for requests so long that one iteration could
-        outlast the clock.
+        Raises InputError for arrivals before those of an earlier chunk, and for requests so long that one iteration
+        could outlast the clock.
         """
         if requests.dtype != tables.ARRIVAL:
             raise TypeError(f"requests have dtype {requests.dtype}: the kernel reads tables.ARRIVAL.")
@@ -223,8 +223,8 @@ class Simulator:
         worst = self._profile.iteration_ps(tokens, 2 * tokens * longest, running, running * longest)
         if worst > HORIZON_PS:
             raise InputError(
-                f"an iteration of {tokens} tokens with contexts of up to {longest} could last {worst / PS_PER_S:.3g} s, "
-                "beyond the 100 days of a run: lower max_batched_tokens, or shorten the requests."
+                f"an iteration of {tokens} tokens with contexts of up to {longest} could last {worst / PS_PER_S:.3g} s,"
+                " beyond the 100 days of a run: lower max_batched_tokens, or shorten the requests."
             )
 
     def advance(self, max_events: int = _EVENTS_A_CALL) -> Outcome:
