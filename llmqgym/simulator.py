@@ -98,6 +98,11 @@ class Simulator:
         return self._arrays["requests"][row]
 
     def _set_server(self, sim: Any, server: ServerConfig, profile: IntegerProfile) -> None:
+        if profile.block_size != server.block_size:
+            raise InputError(
+                f"the profile was made for blocks of {profile.block_size} tokens, the server has blocks of "
+                f"{server.block_size}: call to_integers({server.block_size})."
+            )
         blocks = profile.num_kv_blocks if server.num_kv_blocks is None else server.num_kv_blocks
         host = profile.host_kv_blocks if server.host_kv_blocks is None else server.host_kv_blocks
         sim.num_kv_blocks = sim.free_kv_blocks = blocks
@@ -295,7 +300,7 @@ def load_kernel() -> None:
     """Have the kernel ready: from its cache in 0.3 s, or compiled, which takes some 15 s the first time."""
     profile = IntegerProfile(
         base=1, token=0, decode_base=0, decode=0, kv=0, prefill_base=0, root=0, square=0, tile=1, table=(0,), tail=0,
-        block_size=1, swap_block_ps=0, num_kv_blocks=1, host_kv_blocks=0,
+        block_size=16, swap_block_ps=0, num_kv_blocks=1, host_kv_blocks=0,
     )  # fmt: skip
     empty = Simulator(ServerConfig(), profile, Policy("none"), capacity=1)
     empty.run(iter([]))

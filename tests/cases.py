@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import naive
@@ -310,7 +310,9 @@ def cases(draw: st.DrawFn) -> Case:
     priorities = draw(st.lists(st.integers(0, 3), min_size=num, max_size=num))
     # A policy may thrash for ever: every case ends by a limit.
     until = draw(st.sampled_from([arrivals[-1] + 10**12, arrivals[-1] + 300 * 10**12]))
+    server = draw(servers(max(map(sum, zip(prompts, outputs, strict=True))) - 1))
+    profile = replace(draw(profiles()), block_size=server.block_size)
     return Case(
         tuple(arrivals), tuple(prompts), tuple(outputs), tuple(predictions), tuple(priorities),
-        draw(servers(max(map(sum, zip(prompts, outputs, strict=True))) - 1)), draw(profiles()), draw(policies()), until,
+        server, profile, draw(policies()), until,
     )  # fmt: skip

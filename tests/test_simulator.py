@@ -77,3 +77,8 @@ def test_nothing_to_do() -> None:
     sim = simulator()
     assert sim.run(iter([])) == Outcome.FINISHED
     assert len(sim.departures()) == 0
+
+
+def test_a_profile_for_other_blocks_is_refused() -> None:
+    with pytest.raises(InputError, match="call to_integers\\(4\\)"):
+        Simulator(ServerConfig(block_size=4), load_profile("iterations").to_integers(16), Policy("fcfs"))
