@@ -6,6 +6,7 @@ last.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from llmqgym.policy import Policy
@@ -66,12 +67,23 @@ def spjf() -> Policy:
 def srpt(mode: str = "recompute") -> Policy:
     """Shortest remaining processing time on true lengths, preemptive; `mode` of preemption (oracle)."""
     return Policy(
-        "srpt", order=true_remaining, preempt=true_gain, victim=true_remaining_of, preempt_mode=mode, oracle=True
+        "srpt",
+        order=true_remaining,
+        preempt=true_gain,
+        victim=true_remaining_of,
+        preempt_mode=mode,
+        wake=math.inf,
+        oracle=True,
     )
 
 
 def sprpt(mode: str = "recompute") -> Policy:
     """Shortest predicted remaining processing time, preemptive; `mode` of preemption."""
     return Policy(
-        "sprpt", order=predicted_remaining, preempt=predicted_gain, victim=predicted_remaining_of, preempt_mode=mode
+        "sprpt",
+        order=predicted_remaining,
+        preempt=predicted_gain,
+        victim=predicted_remaining_of,
+        preempt_mode=mode,
+        wake=math.inf,
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import platform
 import statistics
 import sys
@@ -74,7 +75,9 @@ def last_admitted(running: Any, requester: Any, server: Any) -> float:
 
 ENGINE = Policy("vllm")
 ORDER_ONLY = Policy("vllm-by-order", order=order_of_arrival)
-ALL_HOOKS = Policy("vllm-by-hooks", order=order_of_arrival, fit=engine_gate, victim=last_admitted, reads_running=False)
+ALL_HOOKS = Policy(
+    "vllm-by-hooks", order=order_of_arrival, fit=engine_gate, victim=last_admitted, wake=math.inf, reads_running=False
+)
 
 
 # Loads and candidates.

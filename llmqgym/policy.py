@@ -11,15 +11,18 @@ Leave a hook out and the engine's default holds.
 | `mix_key` | (request, server) -> float | < 1: before newcomers, >= 1: after, inf: not now | the `mix` preset |
 | `victim` | (running, requester, server) -> float | who leaves on a shortage: the largest | the last admitted |
 | `preempt` | (running, candidate, server) -> float | who makes place for a better one: the largest above 0 | nobody |
-| `wake` | (server) -> float | iterations for which no decision changes without an event | inf |
+| `wake` | (server) -> float | iterations for which no decision changes without an event | see below |
 
-A policy whose decisions drift with time (aging, quanta, cut-offs) must give `wake`, else jumps from event to event
-would skip its decisions; one whose keys drift while requests wait must also say `rekey=True`. See docs/model.md for
-what each answer does.
+Between events (an arrival, a finish, a shortage) nothing is decided for `wake` iterations: that lets the kernel jump. Keys
+are taken when a request joins the queue, and victims are chosen at a shortage, so a policy of these alone may be jumped
+over for ever; one with `fit`, `preempt` or `mix_key` is asked every iteration, unless it says how long its answers stand:
+`wake=math.inf` where only events change them (SRPT), a hook where a quantum or a cut-off ends. A policy whose keys drift
+while requests wait says `rekey=True`. See docs/model.md for what each answer does.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -57,7 +60,7 @@ class Policy:
     mix_key: Hook | None = None
     victim: Hook | None = None
     preempt: Hook | None = None
-    wake: Hook | None = None
+    wake: Hook | float | None = None
     mix: str = "mixed"
     miss: str = "stop"
     victim_mode: str = "recompute"
@@ -83,8 +86,10 @@ class Policy:
             raise InputError(
                 f"policy {self.name!r}: a mix_key replaces the preset: leave mix at 'mixed', not {self.mix!r}."
             )
-        if self.rekey and self.wake is None:
-            raise InputError(f"policy {self.name!r}: keys that change while requests wait need a wake hook.")
+        if not callable(self.wake) and self.wake is not None and not self.wake >= 1:
+            raise InputError(f"policy {self.name!r}: wake is {self.wake}: give 1 or more iterations, or math.inf.")
+        if self.rekey and self.wake == math.inf:
+            raise InputError(f"policy {self.name!r}: keys that change while requests wait contradict wake = inf.")
         if len(self.params) > MAX_PARAMS:
             raise InputError(f"policy {self.name!r}: {len(self.params)} params, at most {MAX_PARAMS}.")
 
@@ -96,8 +101,16 @@ class Policy:
             "mix": self.mix_key,
             "victim": self.victim,
             "preempt": self.preempt,
-            "wake": self.wake,
+            "wake": self.wake if callable(self.wake) else None,
         }
+
+    def wake_passes(self) -> float:
+        """Iterations for which decisions stand where no wake hook says so: what is given, else infinity for policies
+        that only order and choose victims, 1 for all others."""
+        if self.wake is not None and not callable(self.wake):
+            return self.wake
+        drifts = self.rekey or any(hook is not None for hook in (self.fit, self.preempt, self.mix_key))
+        return 1.0 if drifts and self.wake is None else math.inf
 
     def settings(self) -> dict[str, Any]:
         """Everything but the functions, for reports."""

@@ -14,6 +14,7 @@ from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel import tables
 from llmqgym.kernel.compile import address_of_hook
 from llmqgym.kernel.integrals import whole
+from llmqgym.kernel.iteration_time import MAX_JUMP
 from llmqgym.kernel.memory import address_of
 from llmqgym.kernel.step import advance, advance_inlining, close
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
@@ -121,10 +122,11 @@ class Simulator:
         for kind, hook in policy.hooks().items():
             address = int(hook is not None) if inline else address_of_hook(kind, hook)
             setattr(sim, f"{kind}_hook", address)
-        walks = policy.rekey or policy.fit is not None or policy.wake is not None
+        walks = policy.rekey or policy.fit is not None or callable(policy.wake)
         sim.reads_running = int(policy.reads_running and walks)
         sim.mix, sim.skip_misses = MIXES[policy.mix], MISSES[policy.miss]
         sim.victim_mode, sim.preempt_mode = MODES[policy.victim_mode], MODES[policy.preempt_mode]
+        sim.wake_passes = int(min(policy.wake_passes(), MAX_JUMP))
         sim.rekey, sim.oracle = int(policy.rekey), int(policy.oracle)
         sim.params[: len(policy.params)] = policy.params
 

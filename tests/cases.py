@@ -102,7 +102,14 @@ def to_next_fourth(server: Any) -> float:
 
 
 ORDERS = (None, by_priority, by_prediction, last_come)
-FITS = ((None, None), (None, None), (moody_fit, None), (fit_every_fourth, to_next_fourth), (fit_by_batch, every))
+FITS = (
+    (None, math.inf),
+    (None, math.inf),
+    (moody_fit, math.inf),
+    (moody_fit, None),
+    (fit_every_fourth, to_next_fourth),
+    (fit_by_batch, None),
+)
 MIX_KEYS = (None, None, None, None, None, decodes_first, shuffled_mix)
 VICTIMS = (None, youngest, least_urgent, not_me, largest)
 PREEMPTS = (None, None, shorter_prediction, more_urgent, largest)
@@ -235,7 +242,7 @@ def policies(draw: st.DrawFn) -> Policy:
         mix_key=mix_key,
         victim=draw(st.sampled_from(VICTIMS)),
         preempt=preempt,
-        wake=every if rekey or mix_key or preempt is largest else wake,
+        wake=draw(st.sampled_from([None, every])) if rekey or mix_key or preempt is largest else wake,
         mix=mix,
         miss=draw(st.sampled_from(["stop", "stop", "skip"])),
         victim_mode=draw(st.sampled_from(["recompute", "recompute", "restart", "swap"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,19 @@ def test_errors_name_what_is_wrong() -> None:
         Policy("p", mix="mixd")
     with pytest.raises(InputError, match="hold"):
         Policy("p", victim_mode="hold")
-    with pytest.raises(InputError, match="wake"):
-        Policy("p", order=by_prediction, rekey=True)
+    with pytest.raises(InputError, match="wake = inf"):
+        Policy("p", order=by_prediction, rekey=True, wake=math.inf)
+    with pytest.raises(InputError, match="give 1 or more"):
+        Policy("p", wake=0.5)
+
+
+def test_who_is_asked_every_iteration() -> None:
+    """The safe default: a policy that might drift is asked each time unless it says otherwise."""
+    assert Policy("p", order=by_prediction, victim=youngest).wake_passes() == math.inf
+    assert Policy("p", fit=moody_fit).wake_passes() == 1
+    assert Policy("p", preempt=shorter_prediction).wake_passes() == 1
+    assert Policy("p", preempt=shorter_prediction, wake=math.inf).wake_passes() == math.inf
+    assert Policy("p", order=by_prediction, rekey=True).wake_passes() == 1
 
 
 @pytest.mark.skipif(not COMPILED, reason="in plain Python the error comes when the hook is called")

@@ -54,7 +54,7 @@ def _duration(sim: Any) -> int:
 def _passes_alike(sim: Any, hooks: Any, first: int, growth: int) -> int:
     """How many passes like the composed one follow each other before anything can happen: an arrival, a finish, a
     shortage of blocks, the policy's WAKE, the end of the run."""
-    limit = min(cohort.passes_to_first_end(sim), MAX_JUMP)
+    limit = min(cohort.passes_to_first_end(sim), sim.wake_passes, MAX_JUMP)
     if sim.wake_hook:
         wake = call_on_server(sim, hooks, _WAKE, sim.wake_hook)
         if not wake >= limit:

@@ -207,6 +207,7 @@ SIMULATOR = _table(
     ("victim_mode", np.int64),
     ("preempt_mode", np.int64),
     ("rekey", np.int64),
+    ("wake_passes", np.int64),  # for which decisions stand, where no wake hook says so
     ("oracle", np.int64),
     ("order_hook", np.int64),  # addresses of the compiled hooks, 0: none
     ("fit_hook", np.int64),
