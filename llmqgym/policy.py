@@ -13,11 +13,12 @@ Leave a hook out and the engine's default holds.
 | `preempt` | (running, candidate, server) -> float | who makes place for a better one: the largest above 0 | nobody |
 | `wake` | (server) -> float | iterations for which no decision changes without an event | see below |
 
-Between events (an arrival, a finish, a shortage) nothing is decided for `wake` iterations: that lets the kernel jump. Keys
-are taken when a request joins the queue, and victims are chosen at a shortage, so a policy of these alone may be jumped
-over for ever; one with `fit`, `preempt` or `mix_key` is asked every iteration, unless it says how long its answers stand:
-`wake=math.inf` where only events change them (SRPT), a hook where a quantum or a cut-off ends. A policy whose keys drift
-while requests wait says `rekey=True`. See docs/model.md for what each answer does.
+Between events (an arrival, a finish, a shortage) nothing is decided for `wake` iterations: that lets the kernel
+jump. Keys are taken when a request joins the queue, and victims are chosen at a shortage, so a policy of these
+alone may be jumped over for ever; one with `fit`, `preempt` or `mix_key` is asked every iteration, unless it says
+how long its answers stand: `wake=math.inf` where only events change them (SRPT), a hook where a quantum or a
+cut-off ends. A policy whose keys drift while requests wait says `rekey=True`. See docs/model.md for what each
+answer does.
 """
 
 from __future__ import annotations
