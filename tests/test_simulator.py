@@ -82,3 +82,8 @@ def test_nothing_to_do() -> None:
 def test_a_profile_for_other_blocks_is_refused() -> None:
     with pytest.raises(InputError, match="call to_integers\\(4\\)"):
         Simulator(ServerConfig(block_size=4), load_profile("iterations").to_integers(16), Policy("fcfs"))
+
+
+def test_priorities_that_a_float_cannot_tell_apart_are_refused() -> None:
+    with pytest.raises(InputError, match="priority"):
+        make_requests(arrival_s=[0.0], prompt_tokens=[1], output_tokens=[1], priority=[2**53 + 1])

@@ -59,4 +59,4 @@ def check_footer(log: GoldenLog, sim: Simulator) -> None:
 
 
 def test_all_logs_without_prefix_caching_are_there() -> None:
-    assert len(NAMES) == 21
+    assert len(NAMES) == 33

@@ -20,6 +20,8 @@ MAX_TOKENS = 10**9
 #: The least declared output cap where a trace states none.
 MIN_MAX_OUTPUT_TOKENS = 4096
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+#: Whole numbers up to here are exact in a float64, which the key of the waiting queue is.
+EXACT_INTEGER = 2**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +66,16 @@ class RequestFields(TypedDict):
     program: NotRequired[ArrayLike]
 
 
-#: Whole-number fields that a trace may leave out: name -> (value where left out, least value allowed).
-_OPTIONAL: dict[str, tuple[int, int]] = {
-    "priority": (0, INT64_MIN),
-    "tenant": (0, 0),
-    "ttft_limit_ps": (-1, -1),
-    "tpot_limit_ps": (-1, -1),
-    "e2e_limit_ps": (-1, -1),
-    "prefix_group": (-1, -1),
-    "prefix_tokens": (0, 0),
-    "program": (-1, -1),
+#: Whole-number fields that a trace may leave out: name -> (value where left out, least and largest value allowed).
+_OPTIONAL: dict[str, tuple[int, int, int]] = {
+    "priority": (0, -EXACT_INTEGER, EXACT_INTEGER),
+    "tenant": (0, 0, INT64_MAX),
+    "ttft_limit_ps": (-1, -1, INT64_MAX),
+    "tpot_limit_ps": (-1, -1, INT64_MAX),
+    "e2e_limit_ps": (-1, -1, INT64_MAX),
+    "prefix_group": (-1, -1, INT64_MAX),
+    "prefix_tokens": (0, 0, INT64_MAX),
+    "program": (-1, -1, INT64_MAX),
 }
 
 
@@ -110,9 +112,9 @@ def make_requests(**fields: Unpack[RequestFields]) -> NDArray[Any]:
     requests["output_tokens"] = _lengths("output_tokens", fields["output_tokens"], num)
     requests["max_output_tokens"] = _caps(fields.get("max_output_tokens"), requests["output_tokens"])
     requests["predicted_output_tokens"] = _predictions(fields.get("predicted_output_tokens", np.nan), num)
-    for name, (default, least) in _OPTIONAL.items():
+    for name, (default, least, largest) in _OPTIONAL.items():
         given: Any = fields.get(name, default)
-        requests[name] = _whole_numbers(name, given, num, least, INT64_MAX, constant=True)
+        requests[name] = _whole_numbers(name, given, num, least, largest, constant=True)
     _check_prefixes(requests)
     return requests
 
