@@ -13,8 +13,11 @@ from baselines.registry import make_policy
 from llmqgym.config import ServerConfig
 from llmqgym.files import json_text
 from llmqgym.hardware import load_profile
+from llmqgym.kernel import tables
+from llmqgym.kernel.jit import COMPILED
 from llmqgym.kernel.tables import PS_PER_S
 from llmqgym.metrics.alone import alone_s
+from llmqgym.metrics.fairness import _spread, fairness
 from llmqgym.metrics.latencies import met_limits_mask
 from llmqgym.metrics.per_request import write_per_request
 from llmqgym.run import simulate
@@ -171,3 +174,49 @@ def test_json_is_strict():
         "b": [1, 2],
         "c": {"d": None},
     }
+
+
+@pytest.mark.skipif(not COMPILED, reason="six thousand requests take minutes in plain Python")
+@pytest.mark.parametrize(("rate_per_s", "verdict"), [(7.0, "stable"), (10.5, "growing")])
+def test_stability(rate_per_s, verdict):
+    """The chat traffic is served at 8.5 requests a second at most."""
+    result = simulate(poisson_lognormal(6000, rate_per_s, seed=3), policy=make_policy("vllm"))
+    assert result.summary["stability"] == verdict
+
+
+def test_a_short_run_has_no_verdict():
+    assert two_requests().summary["stability"] == "undecided"
+
+
+def departures_of_two_tenants():
+    """Tenant 0 is served at a cost of 300 a second for 120 s, tenant 1 of 100; both asked at the start."""
+    rows = np.zeros(2, tables.DEPARTURE)
+    rows["status"] = tables.Status.FINISHED
+    rows["finish_ps"] = 120 * PS_PER_S
+    rows["tenant"] = [0, 1]
+    rows["output_tokens"] = rows["generated_tokens"] = [18_000, 6_000]
+    return rows
+
+
+def test_service_gap_by_hand():
+    """In the windows after 30 s nobody asks: min(300 - 100, |0 - 100|) for tenant 1, min(0, 300) for tenant 0."""
+    figures = fairness(departures_of_two_tenants(), 120 * PS_PER_S)
+    assert figures["vtc_service_gap_per_s"]["max"] == pytest.approx(100.0)
+    speeds = np.array([18_000, 6_000]) / 120
+    assert figures["jain_index"] == pytest.approx(speeds.sum() ** 2 / (2 * (speeds**2).sum()))
+
+
+def test_service_is_conserved():
+    rng = np.random.default_rng(0)
+    rows = np.zeros(50, tables.DEPARTURE)
+    rows["first_token_ps"] = rng.integers(0, 500 * PS_PER_S, 50)
+    rows["finish_ps"] = rows["first_token_ps"] + rng.integers(0, 400 * PS_PER_S, 50)
+    rows["prompt_tokens"], rows["generated_tokens"] = rng.integers(1, 999, 50), rng.integers(1, 999, 50)
+    who = rng.integers(0, 3, 50)
+    served = _spread(rows, who, 3, 900 * PS_PER_S, 30.0, 31)
+    cost = rows["prompt_tokens"] + 2 * rows["generated_tokens"]
+    assert served.sum(axis=1) == pytest.approx(np.bincount(who, cost, 3))
+
+
+def test_one_tenant_has_nobody_to_be_compared_with():
+    assert two_requests().summary["jain_index"] is None

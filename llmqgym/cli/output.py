@@ -61,6 +61,8 @@ def outcome_line(document: dict[str, Any]) -> str:
     if document["censored"]:
         missing = document["num_unfinished"] + document["num_not_arrived"]
         remarks.append(f"censored: {missing:,} requests have not finished and are in no latency above")
+    if document["stability"] == "growing":
+        remarks.append("growing: requests came faster than they were served, and the means grow with the run")
     if document["num_rejected"]:
         remarks.append(f"{document['num_rejected']:,} rejected: they can never fit the KV cache")
     if document["num_extrapolated"]:
@@ -157,6 +159,14 @@ def _latencies(document: dict[str, Any]) -> Any:
     return table
 
 
+def _fairness(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Only where there are tenants to be fair to."""
+    gap = document["vtc_service_gap_per_s"]
+    if document["jain_index"] is None or gap is None:
+        return []
+    return [("tenants", f"Jain's index {document['jain_index']:.3f}, VTC service gap {_digits(gap['mean'])} tokens/s")]
+
+
 def _counters(document: dict[str, Any]) -> list[tuple[str, str]]:
     by_mode = {mode: count for mode, count in document["num_preemptions_by_mode"].items() if count}
     modes = f" ({', '.join(f'{mode} {count:,}' for mode, count in by_mode.items())})" if by_mode else ""
@@ -171,6 +181,7 @@ def _counters(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("tokens", f"{rates['prompt_tokens']} prompt/s, {rates['output_tokens']} output/s"),
         ("preemptions", f"{document['num_preemptions']:,}{modes}, wasted tokens {document['wasted_token_ratio']:.2%}"),
         ("mean over time", f"running {running}, waiting {waiting}, KV cache {kv_cache:.1%}"),
+        *_fairness(document),
         ("simulated", f"{duration(document['sim_time_s'])}, {document['num_iterations']:,} iterations"),
         ("wall time", duration(document["wall_s"])),
     ]

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from llmqgym.hardware.integers import UNLIMITED_BLOCKS, IntegerProfile
 from llmqgym.kernel.tables import PS_PER_S, Mode, Status
 from llmqgym.metrics.alone import alone_s
+from llmqgym.metrics.fairness import fairness
 from llmqgym.metrics.latencies import latencies, met_limits_mask
+from llmqgym.metrics.stability import stability
 from llmqgym.simulator import Totals
 
 Rows = NDArray[Any]
@@ -54,6 +56,8 @@ def summarise(
         **_rates(finished, totals.clock_ps),
         **_preemption_figures(totals),
         **_time_averages(totals),
+        **fairness(departures, totals.clock_ps),
+        "stability": stability(departures, totals.clock_ps),
         "little_residual": little_residual(departures, totals),
     }
 
