@@ -29,12 +29,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from llmqgym.errors import InputError, unknown
+from llmqgym.kernel.tables import Mix, Mode
 
 Hook = Callable[..., float]
 
-#: Settings by name; the values are those of kernel.tables.Mix and Mode.
-MIXES = {"mixed": 0, "prefill_first": 1, "prefill_first_mixed": 2, "batch_to_completion": 3}
-MODES = {"recompute": 0, "restart": 1, "swap": 2, "hold": 3}
+#: Settings by name.
+MIXES = {mix.name.lower(): mix.value for mix in Mix}
+MODES = {mode.name.lower(): mode.value for mode in Mode}
 MISSES = {"stop": 0, "skip": 1}
 MAX_PARAMS = 8
 
