@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from llmqgym.errors import unknown
-from llmqgym.policy import Policy
 from llmqgym.specs import build, parse_spec
+
+if TYPE_CHECKING:
+    from llmqgym.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -50,4 +52,4 @@ def make_policy(spec: str) -> Policy:
         raise unknown("policy", name, POLICIES)
     entry = POLICIES[name]
     maker = getattr(import_module(entry.module), entry.maker)
-    return cast(Policy, build("policy", spec, {name: maker}))
+    return cast("Policy", build("policy", spec, {name: maker}))
