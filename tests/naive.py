@@ -314,10 +314,12 @@ class Simulator:
             over_budget = not self.server.chunked_prefill and n > self.budget
             n = min(n, self.budget)
             if not over_budget:
-                if self.may_enter(candidate, n, decodes):
+                fits = self.fits(candidate, n, decodes)
+                if fits and len(self.running) < self.server.max_running:
                     self.admit(candidate, n)
                     continue
-                leaver = self.voluntary_leaver(candidate)
+                helps = fits or self.policy.preempt_mode != "hold"  # hold makes a slot free, no blocks
+                leaver = self.voluntary_leaver(candidate) if helps else None
                 if leaver is not None:
                     self.preempt(leaver, self.policy.preempt_mode)
                     tried.add(leaver)
@@ -327,10 +329,10 @@ class Simulator:
             tried.add(candidate)
         return self.budget == 0 and len(self.waiting) > 0 and len(self.running) < self.server.max_running
 
-    def may_enter(self, request: Request, n: int, decodes: list[Request]) -> bool:
+    def fits(self, request: Request, n: int, decodes: list[Request]) -> bool:
         reserved = sum(self.need(r, 1) for r in decodes if r.status == "running")
         room = self.free_blocks - reserved
-        if len(self.running) >= self.server.max_running or self.need(request, n) > room:
+        if self.need(request, n) > room:
             return False
         if self.policy.fit is not None:
             return bool(self.policy.fit(request, self))

@@ -10,12 +10,12 @@ from llmqgym.kernel.hooks import call_on_request
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import allocate, blocks_for, count_free, lookup_tokens
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
-from llmqgym.kernel.tables import Mix, Status
+from llmqgym.kernel.tables import Mix, Mode, Status
 from llmqgym.kernel.waiting import leave_queue, put_aside_back, set_first_aside, take_keys_anew
 
 _FIT, _MIX = 1, 2
 ALL, PREFILLS, DECODES = 0, 1, 2
-_ENTERED, _SHORT_OF_TOKENS, _NO_ROOM = 0, 1, 2
+_ENTERED, _SHORT_OF_TOKENS, _DOES_NOT_FIT, _NO_SLOT = 0, 1, 2, 3
 
 
 @helper
@@ -108,16 +108,16 @@ def _try_to_enter(sim: Any, hooks: Any, row: int) -> int:
     if tokens > sim.budget_tokens and not sim.chunked_prefill:
         return _SHORT_OF_TOKENS
     tokens = min(tokens, sim.budget_tokens)
-    if sim.num_running >= sim.max_running:
-        return _NO_ROOM
     needed = blocks_for(sim, lookup_tokens(sim, request) + tokens) - request.kv_blocks
     if needed > count_free(sim) - sim.reserved_kv_blocks:
-        return _NO_ROOM
+        return _DOES_NOT_FIT
     if sim.fit_hook:
         if call_on_request(sim, hooks, _FIT, sim.fit_hook, request) == 0.0:
-            return _NO_ROOM
+            return _DOES_NOT_FIT
     elif not engine_fit(sim, request, tokens):
-        return _NO_ROOM
+        return _DOES_NOT_FIT
+    if sim.num_running >= sim.max_running:
+        return _NO_SLOT
     _admit(sim, row, request, tokens)
     return _ENTERED
 
@@ -156,6 +156,14 @@ def _blocks_decodes_need(sim: Any) -> int:
 
 
 @helper
+def _can_be_helped(sim: Any, lack: int) -> bool:
+    """Whether a voluntary preemption gives a request what it lacks: hold makes a slot free, but no blocks."""
+    if sim.preempt_hook == 0 or lack == _SHORT_OF_TOKENS:
+        return False
+    return lack == _NO_SLOT or sim.preempt_mode != Mode.HOLD
+
+
+@helper
 def _waiting_pass(sim: Any, hooks: Any) -> None:
     """Admit waiting requests in their order, as far as tokens, slots and blocks go."""
     sim.budget_stop = 0
@@ -170,7 +178,7 @@ def _waiting_pass(sim: Any, hooks: Any) -> None:
         lack = _try_to_enter(sim, hooks, row)
         if lack == _ENTERED:
             continue
-        if lack == _NO_ROOM and sim.preempt_hook and preemption.displace(sim, hooks, row):
+        if _can_be_helped(sim, lack) and preemption.displace(sim, hooks, row):
             if sim.mix == Mix.PREFILL_FIRST_MIXED:
                 sim.reserved_kv_blocks = _blocks_decodes_need(sim)
             continue
