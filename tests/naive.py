@@ -314,12 +314,13 @@ class Simulator:
             over_budget = not self.server.chunked_prefill and n > self.budget
             n = min(n, self.budget)
             if not over_budget:
-                fits = self.fits(candidate, n, decodes)
+                lack = self.lacking_blocks(candidate, n, decodes)
+                fits = lack == 0 and (self.policy.fit is None or bool(self.policy.fit(candidate, self)))
                 if fits and len(self.running) < self.server.max_running:
                     self.admit(candidate, n)
                     continue
                 helps = fits or self.policy.preempt_mode != "hold"  # hold makes a slot free, no blocks
-                leaver = self.voluntary_leaver(candidate) if helps else None
+                leaver = self.voluntary_leaver(candidate, lack) if helps else None
                 if leaver is not None:
                     self.preempt(leaver, self.policy.preempt_mode)
                     tried.add(leaver)
@@ -329,16 +330,15 @@ class Simulator:
             tried.add(candidate)
         return self.budget == 0 and len(self.waiting) > 0 and len(self.running) < self.server.max_running
 
-    def fits(self, request: Request, n: int, decodes: list[Request]) -> bool:
+    def lacking_blocks(self, request: Request, n: int, decodes: list[Request]) -> int:
+        """Blocks that a waiting request lacks for n tokens and, where no FIT hook replaces it, for the engine's gate."""
+        needed = self.need(request, n)
+        if self.policy.fit is None:
+            tokens = request.num_tokens if self.server.reserve_full_isl else request.computed_tokens + n
+            margin = self.server.watermark_blocks if self.running else 0
+            needed = max(needed, self.server.blocks(tokens) - request.kv_blocks + margin)
         reserved = sum(self.need(r, 1) for r in decodes if r.status == "running")
-        room = self.free_blocks - reserved
-        if self.need(request, n) > room:
-            return False
-        if self.policy.fit is not None:
-            return bool(self.policy.fit(request, self))
-        tokens = request.num_tokens if self.server.reserve_full_isl else request.computed_tokens + n
-        margin = self.server.watermark_blocks if self.running else 0
-        return self.server.blocks(tokens) - request.kv_blocks + margin <= room
+        return max(needed - (self.free_blocks - reserved), 0)
 
     def admit(self, request: Request, n: int) -> None:
         self.waiting.remove(request)
@@ -354,12 +354,15 @@ class Simulator:
         self.free_host_blocks += request.host_blocks
         request.host_blocks = 0
 
-    def voluntary_leaver(self, candidate: Request) -> Request | None:
-        eligible = [r for r in self.running if r not in self.admitted]
-        if self.policy.preempt is None or not eligible:
+    def voluntary_leaver(self, candidate: Request, lack: int) -> Request | None:
+        """Of those whose value is above 0 the one of the largest, if all of them together hold what is lacking."""
+        if self.policy.preempt is None:
             return None
-        leaver, value = largest(eligible, lambda r: self.policy.preempt(r, candidate, self))
-        return leaver if value > 0 else None
+        old = [r for r in self.running if r not in self.admitted]
+        eligible = [r for r in old if self.policy.preempt(r, candidate, self) > 0]
+        if not eligible or sum(r.kv_blocks for r in eligible) < lack:
+            return None
+        return largest(eligible, lambda r: self.policy.preempt(r, candidate, self))[0]
 
     # Preemption
 

@@ -15,7 +15,8 @@ from llmqgym.kernel.waiting import leave_queue, put_aside_back, set_first_aside,
 
 _FIT, _MIX = 1, 2
 ALL, PREFILLS, DECODES = 0, 1, 2
-_ENTERED, _SHORT_OF_TOKENS, _DOES_NOT_FIT, _NO_SLOT = 0, 1, 2, 3
+#: What a waiting request lacks: tokens of this iteration, blocks (or the policy's FIT), a slot.
+_TOKENS, _BLOCKS, _SLOT = 0, 1, 2
 
 
 @helper
@@ -89,37 +90,39 @@ def _mixed_pass(sim: Any, hooks: Any, below: float) -> None:
 
 
 @helper
-def engine_fit(server: Any, request: Any, tokens: int) -> bool:
-    """vLLM's admission gate for a request of which `tokens` would be computed now: the whole sequence (or the first
-    chunk) must find blocks, and, unless nothing runs, the watermark must stay free."""
-    sequence = request.prompt_tokens + request.generated_tokens
-    stored = sequence if server.reserve_full_isl else request.computed_tokens + tokens
-    needed = blocks_for(server, stored) - request.kv_blocks
-    if server.num_running > 0:
-        needed += server.watermark_blocks
-    return needed <= server.free_kv_blocks - server.reserved_kv_blocks
+def _lacking_blocks(sim: Any, request: Any, tokens: int) -> int:
+    """Blocks that a waiting request lacks to compute `tokens` tokens now and, unless a FIT hook replaces it, for vLLM's
+    gate: its whole sequence must find blocks, and, unless nothing runs, the watermark must stay free. 0: none."""
+    needed = blocks_for(sim, lookup_tokens(sim, request) + tokens) - request.kv_blocks
+    if sim.fit_hook == 0:
+        margin = sim.watermark_blocks if sim.num_running > 0 else 0
+        if sim.reserve_full_isl:
+            sequence = request.prompt_tokens + request.generated_tokens
+            needed = max(needed, blocks_for(sim, sequence) - request.kv_blocks)
+        needed += margin
+    return max(needed - (count_free(sim) - sim.reserved_kv_blocks), 0)
 
 
 @helper
-def _try_to_enter(sim: Any, hooks: Any, row: int) -> int:
-    """Admit the first in the queue, or say what it lacks."""
+def _try_to_enter(sim: Any, hooks: Any, row: int) -> bool:
+    """Admit the first in the queue if it can be; False, with `lack` and `lacking_blocks` set, if not."""
     request = request_at(sim.requests, row)
     tokens = tokens_wanted(sim, request)
     if tokens > sim.budget_tokens and not sim.chunked_prefill:
-        return _SHORT_OF_TOKENS
+        sim.lack = _TOKENS
+        return False
     tokens = min(tokens, sim.budget_tokens)
-    needed = blocks_for(sim, lookup_tokens(sim, request) + tokens) - request.kv_blocks
-    if needed > count_free(sim) - sim.reserved_kv_blocks:
-        return _DOES_NOT_FIT
-    if sim.fit_hook:
-        if call_on_request(sim, hooks, _FIT, sim.fit_hook, request) == 0.0:
-            return _DOES_NOT_FIT
-    elif not engine_fit(sim, request, tokens):
-        return _DOES_NOT_FIT
+    sim.lacking_blocks = _lacking_blocks(sim, request, tokens)
+    sim.lack = _BLOCKS
+    if sim.lacking_blocks > 0:
+        return False
+    if sim.fit_hook and call_on_request(sim, hooks, _FIT, sim.fit_hook, request) == 0.0:
+        return False
+    sim.lack = _SLOT
     if sim.num_running >= sim.max_running:
-        return _NO_SLOT
+        return False
     _admit(sim, row, request, tokens)
-    return _ENTERED
+    return True
 
 
 @helper
@@ -156,11 +159,15 @@ def _blocks_decodes_need(sim: Any) -> int:
 
 
 @helper
-def _can_be_helped(sim: Any, lack: int) -> bool:
-    """Whether a voluntary preemption gives a request what it lacks: hold makes a slot free, but no blocks."""
-    if sim.preempt_hook == 0 or lack == _SHORT_OF_TOKENS:
+def _find_place(sim: Any, hooks: Any, row: int) -> bool:
+    """Preempt somebody in favour of a waiting request, if the policy does that and it helps: hold frees no blocks."""
+    if sim.preempt_hook == 0 or sim.lack == _TOKENS or (sim.lack == _BLOCKS and sim.preempt_mode == Mode.HOLD):
         return False
-    return lack == _NO_SLOT or sim.preempt_mode != Mode.HOLD
+    if not preemption.displace(sim, hooks, row, sim.lacking_blocks):
+        return False
+    if sim.mix == Mix.PREFILL_FIRST_MIXED:
+        sim.reserved_kv_blocks = _blocks_decodes_need(sim)
+    return True
 
 
 @helper
@@ -169,21 +176,14 @@ def _waiting_pass(sim: Any, hooks: Any) -> None:
     sim.budget_stop = 0
     if sim.shortage:
         return
-    while sim.num_queued > 0:
+    while sim.num_queued > 0 and sim.budget_tokens > 0:
         if sim.num_running >= sim.max_running and sim.preempt_hook == 0:
             break
-        if sim.budget_tokens <= 0:
-            break
         row = heap.root(sim.waiting).row
-        lack = _try_to_enter(sim, hooks, row)
-        if lack == _ENTERED:
-            continue
-        if _can_be_helped(sim, lack) and preemption.displace(sim, hooks, row):
-            if sim.mix == Mix.PREFILL_FIRST_MIXED:
-                sim.reserved_kv_blocks = _blocks_decodes_need(sim)
+        if _try_to_enter(sim, hooks, row) or _find_place(sim, hooks, row):
             continue
         if not sim.skip_misses:
-            sim.budget_stop = lack == _SHORT_OF_TOKENS and sim.budget_tokens < sim.max_batched_tokens
+            sim.budget_stop = sim.lack == _TOKENS and sim.budget_tokens < sim.max_batched_tokens
             break
         set_first_aside(sim)
     if sim.budget_tokens <= 0:

@@ -144,20 +144,24 @@ def make_room(sim: Any, hooks: Any, requester: int) -> bool:
 
 
 @helper
-def displace(sim: Any, hooks: Any, candidate: int) -> bool:
-    """Preempt the running request that the policy values most highly as a place for `candidate`, if any is above 0."""
+def displace(sim: Any, hooks: Any, candidate: int, lacking_blocks: int) -> bool:
+    """Preempt the running request that the policy values most highly as a place for `candidate`, if any is above 0
+    and all of these together hold the blocks that it lacks: nobody is sent away in vain."""
     cohort.bring_all_up_to_date(sim)
     for_whom = request_at(sim.requests, candidate)
     best, best_value, best_id = -1, 0.0, -1
+    blocks = 0
     row = sim.first_running
     while row >= 0:
         request = request_at(sim.requests, row)
         if request.admit_seq < sim.first_new_seq:
             value = call_on_pair(sim, hooks, _PREEMPT, sim.preempt_hook, request, for_whom)
+            if value > 0.0:
+                blocks += request.kv_blocks
             if value > best_value or (value == best_value and best >= 0 and request.id > best_id):
                 best, best_value, best_id = row, value, request.id
         row = request.next
-    if best < 0:
+    if best < 0 or blocks < lacking_blocks:
         return False
     preempt(sim, hooks, best, sim.preempt_mode, True)
     return True

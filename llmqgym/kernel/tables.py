@@ -243,6 +243,8 @@ SIMULATOR = _table(
     ("shortage", np.int64),  # 1: somebody left for want of blocks
     ("num_left", np.int64),  # preempted in this composition, for whatever reason
     ("door_open", np.int64),  # batch_to_completion
+    ("lack", np.int64),  # what the request just tried lacks: batch.py
+    ("lacking_blocks", np.int64),
     ("budget_stop", np.int64),  # 1: the waiting pass ended because tokens ran out
     ("lone", np.int64),
     ("cursor", np.int64),  # row that the running pass comes to next
