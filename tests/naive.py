@@ -331,7 +331,7 @@ class Simulator:
         return self.budget == 0 and len(self.waiting) > 0 and len(self.running) < self.server.max_running
 
     def lacking_blocks(self, request: Request, n: int, decodes: list[Request]) -> int:
-        """Blocks that a waiting request lacks for n tokens and, where no FIT hook replaces it, for the engine's gate."""
+        """Blocks lacking for n tokens of a waiting request and, where no FIT hook replaces it, for the gate."""
         needed = self.need(request, n)
         if self.policy.fit is None:
             tokens = request.num_tokens if self.server.reserve_full_isl else request.computed_tokens + n
