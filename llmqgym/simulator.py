@@ -23,6 +23,8 @@ from llmqgym.policy import MISSES, MIXES, MODES, Policy
 #: Compositions between two looks at the progress bar, some tens of milliseconds.
 _EVENTS_A_CALL = 100_000
 _DEPARTURES = 8192
+#: More tokens than any pass has, for servers without a budget: the longest request that a workload may hold.
+_LARGEST_PASS = 2 * 10**9
 _ENDS = (Outcome.FINISHED, Outcome.STALLED, Outcome.HORIZON)
 
 
@@ -73,8 +75,6 @@ class Simulator:
         self._departed: list[np.ndarray] = []
         self._log_sink: list[np.ndarray] = []
         self._outcome = Outcome.PAUSED
-        self._profile = profile
-        self._last_arrival_ps = self._tokens_fed = 0
         sim = self.record
         self._set_server(sim, server, profile)
         self._set_policy(sim, policy, inline)
@@ -114,6 +114,7 @@ class Simulator:
         sim.chunked_prefill = int(server.chunked_prefill)
         sim.reserve_full_isl = int(server.reserve_full_isl)
         sim.swap_overlap = int(server.swap_overlap)
+        sim.longest_tokens = _longest_tokens(server, profile, blocks)
         sim.idle_step_ps = round(server.idle_step_s * PS_PER_S)
         sim.swap_block_ps = profile.swap_block_ps
 
@@ -195,54 +196,46 @@ class Simulator:
             sim.log_capacity = len(self._arrays["log"])
 
     def feed(self, requests: np.ndarray, last: bool = True) -> None:
-        """The next chunk of the workload, ARRIVAL[n] in order of arrival; `last`: none follows.
-
-        Raises InputError for arrivals before those of an earlier chunk, and for requests so long that one iteration
-        could outlast the clock.
-        """
+        """The next chunk of the workload, ARRIVAL[n] in order of arrival; `last`: none follows."""
         if requests.dtype != tables.ARRIVAL:
             raise TypeError(f"requests have dtype {requests.dtype}: the kernel reads tables.ARRIVAL.")
         sim = self.record
-        if len(requests):
-            self._check_order(requests)
-            self._check_times(requests)
         if len(requests) > _DEPARTURES:
             self._drain()
             self._place_departures(len(requests) + 2 * int(sim.capacity))
         self._place("arrivals", requests if len(requests) else np.zeros(1, tables.ARRIVAL))
         sim.num_arrivals, sim.next_arrival, sim.last_chunk = len(requests), 0, int(last)
 
-    def _check_order(self, requests: np.ndarray) -> None:
-        times = requests["arrival_ps"]
-        if times[0] < self._last_arrival_ps or np.any(times[1:] < times[:-1]):
-            raise InputError(
-                "requests do not come in order of arrival, within a chunk and from chunk to chunk: sort them."
-            )
-        self._last_arrival_ps = int(times[-1])
-
-    def _check_times(self, requests: np.ndarray) -> None:
-        """No iteration can last longer than a run may: then no sum of the kernel's overflows."""
-        lengths = requests["prompt_tokens"] + requests["output_tokens"]
-        self._tokens_fed += int(lengths.sum())
-        longest = int(lengths.max())
-        tokens = min(int(self.record.max_batched_tokens), self._tokens_fed)
-        running = min(int(self.record.max_running), tokens)
-        worst = self._profile.iteration_ps(tokens, 2 * tokens * longest, running, running * longest)
-        if worst > HORIZON_PS:
-            raise InputError(
-                f"an iteration of {tokens} tokens with contexts of up to {longest} could last {worst / PS_PER_S:.3g} s,"
-                " beyond the 100 days of a run: lower max_batched_tokens, or shorten the requests."
-            )
-
     def advance(self, max_events: int = _EVENTS_A_CALL) -> Outcome:
-        """Run for at most `max_events` compositions or until something is missing; returns why it stopped."""
+        """Run for at most `max_events` compositions or until something is missing; returns why it stopped.
+
+        Raises InputError for arrivals that are not in order, within a chunk or from chunk to chunk, and for a request
+        so long that an iteration could outlast the clock.
+        """
         self._outcome = Outcome(self._kernel(self._simulators, 0, max_events))
         if self._outcome == Outcome.NEED_ROOM:
             self._grow(2 * int(self.record.capacity))
         elif self._outcome == Outcome.NEED_DRAIN:
             self._drain()
             self._make_log_room()
+        elif self._outcome in (Outcome.UNSORTED, Outcome.TOO_LONG):
+            raise self._refusal()
         return self._outcome
+
+    def _refusal(self) -> InputError:
+        """What is wrong with the request that the kernel would not take."""
+        sim = self.record
+        request = self._arrays["arrivals"][sim.next_arrival]
+        if self._outcome == Outcome.UNSORTED:
+            return InputError(
+                f"request {sim.next_id} arrives at {request['arrival_ps'] / PS_PER_S} s, before the one before it at "
+                f"{sim.last_arrival_ps / PS_PER_S} s: sort the requests by arrival, from chunk to chunk too."
+            )
+        length = int(request["prompt_tokens"] + request["output_tokens"])
+        return InputError(
+            f"request {sim.next_id} has {length} tokens: beyond {sim.longest_tokens} an iteration of this server could "
+            "outlast the 100 days of a run: lower max_batched_tokens, or shorten the request."
+        )
 
     def run(self, chunks: Iterator[np.ndarray], on_progress: Callable[[Simulator], None] | None = None) -> Outcome:
         """Feed all chunks and run to the end; returns FINISHED, STALLED or HORIZON."""
@@ -296,6 +289,23 @@ class Simulator:
             integral_running=whole(sim.integral_running),
             integral_kv_blocks=whole(sim.integral_kv_blocks),
         )
+
+
+def _longest_tokens(server: ServerConfig, profile: IntegerProfile, num_kv_blocks: int) -> int:
+    """The longest request, prompt and output, with which no iteration can last longer than a run may: then no sum of
+    the kernel's overflows."""
+    tokens = min(server.max_batched_tokens, _LARGEST_PASS)
+    running = min(server.max_running, tokens)
+
+    def fits(longest: int) -> bool:
+        held = min(running * longest, num_kv_blocks * server.block_size)
+        return profile.iteration_ps(tokens, 2 * tokens * longest, running, held) <= HORIZON_PS
+
+    below, above = 0, _LARGEST_PASS + 1
+    while above - below > 1:
+        middle = (below + above) // 2
+        below, above = (middle, above) if fits(middle) else (below, middle)
+    return below
 
 
 def load_kernel() -> None:

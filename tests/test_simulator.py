@@ -26,17 +26,21 @@ def burst(num: int, arrival_s: float = 0.0) -> np.ndarray:
 
 
 def test_chunks_must_come_in_order() -> None:
-    sim = simulator()
-    sim.feed(burst(3, 5.0), last=False)
-    with pytest.raises(InputError, match="from chunk to chunk: sort"):
-        sim.feed(burst(3, 4.0))
+    with pytest.raises(InputError, match=r"request 3 arrives at 4\.0 s, before the one before it at 5\.0 s"):
+        simulator().run(iter([burst(3, 5.0), burst(3, 4.0)]))
 
 
 def test_an_iteration_beyond_the_clock_is_refused() -> None:
     sim = simulator(ServerConfig(max_batched_tokens=2**40, num_kv_blocks=2**40))
     far = make_requests(arrival_s=[0.0], prompt_tokens=[10**9], output_tokens=[1])
     with pytest.raises(InputError, match="lower max_batched_tokens"):
-        sim.feed(far)
+        sim.run(iter([far]))
+
+
+def test_usual_requests_are_far_from_that_limit() -> None:
+    textbook = ServerConfig(max_running=1, max_batched_tokens=2**40)
+    assert simulator().record.longest_tokens > 10**8
+    assert simulator(textbook, "constant:iteration_ms=1").record.longest_tokens > 10**9
 
 
 def test_requests_of_another_dtype_are_refused() -> None:

@@ -24,6 +24,10 @@ def take_arrivals(sim: Any, hooks: Any) -> int:
         arrival = arrival_at(sim.arrivals, sim.next_arrival)
         if arrival.arrival_ps > sim.clock_ps:
             return GO_ON
+        if arrival.arrival_ps < sim.last_arrival_ps:
+            return Outcome.UNSORTED.value
+        if arrival.prompt_tokens + arrival.output_tokens > sim.longest_tokens:
+            return Outcome.TOO_LONG.value
         if blocks_for(sim, arrival.prompt_tokens + arrival.output_tokens - 1) > sim.num_kv_blocks:
             if sim.num_departures == sim.departures_capacity:
                 return Outcome.NEED_DRAIN.value
@@ -32,6 +36,7 @@ def take_arrivals(sim: Any, hooks: Any) -> int:
             if sim.num_free_rows == 0:
                 return Outcome.NEED_ROOM.value
             _enter_system(sim, hooks, arrival)
+        sim.last_arrival_ps = arrival.arrival_ps
         sim.next_id += 1
         sim.next_arrival += 1
 

@@ -58,6 +58,8 @@ class Outcome(IntEnum):
     NEED_ARRIVALS = 4
     NEED_ROOM = 5
     NEED_DRAIN = 6  # departures or log are full
+    UNSORTED = 7  # the next arrival comes before the one before it
+    TOO_LONG = 8  # the next request could make an iteration outlast the clock
 
 
 #: A request as the workload hands it over, in order of arrival. The kernel only reads it.
@@ -258,6 +260,8 @@ SIMULATOR = _table(
     ("arrivals", np.int64),  # ARRIVAL[num_arrivals], the chunk at hand
     ("num_arrivals", np.int64),
     ("next_arrival", np.int64),  # its row in the chunk
+    ("last_arrival_ps", np.int64),
+    ("longest_tokens", np.int64),  # prompt and output of the longest request that the clock can bear
     ("last_chunk", np.int64),  # 1: no chunk follows
     ("next_id", np.int64),
     ("departures", np.int64),  # DEPARTURE[departures_capacity]
