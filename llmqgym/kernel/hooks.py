@@ -31,7 +31,6 @@ SIGNATURES = {
     "preempt": types.float64(_REQUEST, _REQUEST, _SERVER),
     "wake": types.float64(_SERVER),
 }
-NAMES = tuple(SIGNATURES)
 
 
 def _pointer_call(num_records: int) -> Callable[..., Any]:

@@ -1,6 +1,7 @@
 """The decision log: triples (what, a, b) of int64, drained and put into words by the border.
 
-An iteration is one ITERATION triple followed by what happened in it, in the order in which it happened.
+An iteration ends with QUEUES. Its ITERATION triple is written when the pass begins: preemptions come before it, and
+those of a composition that scheduled nothing belong to the pass that follows.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ SCHEDULED = 2  # id, tokens: a pass that yields a token
 SCHEDULED_PART = 3  # id, tokens: a chunk of a prefill that is not the last
 FREE_BEFORE = 4  # blocks free during the pass
 FINISHED = 5  # id
-FREE_AFTER = 6  # blocks free after those who finished have left; requests running | waiting follow
+FREE_AFTER = 6  # blocks free after those who finished have left
 QUEUES = 7  # running, waiting
 
 

@@ -270,7 +270,6 @@ SIMULATOR = _table(
     ("log", np.int64),  # int64[log_capacity], 0: no log
     ("log_capacity", np.int64),
     ("log_length", np.int64),
-    ("log_start", np.int64),  # where the entry of this iteration begins
     # totals
     ("num_finished", np.int64),
     ("num_rejected", np.int64),
