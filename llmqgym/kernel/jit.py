@@ -8,6 +8,7 @@ package's folder is read-only numba's own fall-back, a folder of the user's, is 
 from __future__ import annotations
 
 import hashlib
+import inspect
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,12 +35,34 @@ def _stamp() -> str:
 KERNEL_STAMP = _stamp()
 
 
+def _functions_behind(function: Any, found: set[Any]) -> None:
+    """Add a function and all that it calls by a global name, or by a name in a module, to `found`."""
+    function = getattr(function, "py_func", function)
+    if not inspect.isfunction(function) or function in found:
+        return
+    found.add(function)
+    names = function.__code__.co_names
+    for value in [function.__globals__.get(name) for name in names]:
+        owners = [getattr(value, name, None) for name in names] if inspect.ismodule(value) else [value]
+        for called in owners:
+            _functions_behind(called, found)
+
+
+def _sources(function: Any) -> tuple[tuple[str, str], ...]:
+    """The files behind a function, each with a hash of what is in it now."""
+    found: set[Any] = set()
+    _functions_behind(function, found)
+    files = sorted({Path(each.__code__.co_filename) for each in found})
+    return tuple((str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files if file.is_file())
+
+
 class StampedCache(FunctionCache):
-    """numba's function cache, fresh only while the function's own file and all kernel files are what they were."""
+    """numba's function cache, fresh only while all kernel files, and the files of all that the function calls, are what
+    they were."""
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
-        stamp = (KERNEL_STAMP, self._impl.locator.get_source_stamp())
+        stamp = (KERNEL_STAMP, _sources(py_func))
         self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
 
     def _load_overload(self, signature: Any, target: Any) -> Any:

@@ -64,3 +64,14 @@ def test_a_cache_cut_short_is_compiled_anew(tmp_path: Path, package: Path) -> No
         index.write_bytes(index.read_bytes()[:60])
     assert run(tmp_path) == [21, 0]
     assert run(tmp_path) == [21, 1]
+
+
+def test_an_edit_of_a_helper_outside_the_kernel_is_seen(tmp_path: Path, package: Path) -> None:
+    """A policy's hook may call helpers in files of its author's."""
+    helper = tmp_path / "author.py"
+    helper.write_text("from numba import njit\n\n@njit\ndef constant():\n    return 20\n")
+    (package / "caller.py").write_text(CALLER.replace("from kernel.callee import", "from author import"))
+    assert run(tmp_path) == [21, 0]
+    assert run(tmp_path) == [21, 1]
+    helper.write_text("from numba import njit\n\n@njit\ndef constant():\n    return 30\n")
+    assert run(tmp_path) == [31, 0]
