@@ -51,6 +51,8 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     request.prompt_tokens = arrival.prompt_tokens
     request.max_output_tokens = arrival.max_output_tokens
     request.predicted_output_tokens = arrival.predicted_output_tokens
+    request.predicted_lower_tokens = arrival.predicted_lower_tokens
+    request.predicted_upper_tokens = arrival.predicted_upper_tokens
     request.true_output_tokens = arrival.output_tokens if sim.oracle else -1
     request.priority = arrival.priority
     request.tenant = arrival.tenant

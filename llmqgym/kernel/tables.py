@@ -69,6 +69,8 @@ ARRIVAL = _table(
     ("output_tokens", np.int64),  # >= 1, the hidden truth
     ("max_output_tokens", np.int64),  # declared cap, visible
     ("predicted_output_tokens", np.float64),  # nan: no prediction
+    ("predicted_lower_tokens", np.float64),  # of an interval; nan: none was predicted
+    ("predicted_upper_tokens", np.float64),
     ("priority", np.int64),  # lower is served earlier
     ("tenant", np.int64),
     ("ttft_limit_ps", np.int64),  # -1: no limit
@@ -86,6 +88,8 @@ REQUEST = _table(
     ("prompt_tokens", np.int64),
     ("max_output_tokens", np.int64),
     ("predicted_output_tokens", np.float64),
+    ("predicted_lower_tokens", np.float64),
+    ("predicted_upper_tokens", np.float64),
     ("true_output_tokens", np.int64),  # -1 unless the policy is an oracle
     ("priority", np.int64),
     ("tenant", np.int64),

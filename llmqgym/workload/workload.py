@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict, Unpack
 
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmqgym.errors import InputError, unknown
 from llmqgym.kernel.tables import ARRIVAL, HORIZON_PS, PS_PER_S
+from llmqgym.workload.source import CHUNK_REQUESTS
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -40,6 +42,11 @@ class Workload:
     def __len__(self) -> int:
         return len(self.requests)
 
+    def chunks(self) -> Iterator[NDArray[Any]]:
+        """The requests in slices of the table (workload.source)."""
+        for first in range(0, len(self), CHUNK_REQUESTS):
+            yield self.requests[first : first + CHUNK_REQUESTS]
+
     @property
     def duration_s(self) -> float:
         """Last arrival minus first arrival, seconds; 0 for a single request."""
@@ -56,6 +63,8 @@ class RequestFields(TypedDict):
     output_tokens: ArrayLike
     max_output_tokens: NotRequired[ArrayLike]
     predicted_output_tokens: NotRequired[ArrayLike]
+    predicted_lower_tokens: NotRequired[ArrayLike]
+    predicted_upper_tokens: NotRequired[ArrayLike]
     priority: NotRequired[ArrayLike]
     tenant: NotRequired[ArrayLike]
     ttft_limit_ps: NotRequired[ArrayLike]
@@ -111,7 +120,9 @@ def make_requests(**fields: Unpack[RequestFields]) -> NDArray[Any]:
     requests["prompt_tokens"] = _lengths("prompt_tokens", fields["prompt_tokens"], num)
     requests["output_tokens"] = _lengths("output_tokens", fields["output_tokens"], num)
     requests["max_output_tokens"] = _caps(fields.get("max_output_tokens"), requests["output_tokens"])
-    requests["predicted_output_tokens"] = _predictions(fields.get("predicted_output_tokens", np.nan), num)
+    for prediction in ("predicted_output_tokens", "predicted_lower_tokens", "predicted_upper_tokens"):
+        values: Any = fields.get(prediction, np.nan)
+        requests[prediction] = _predictions(prediction, values, num)
     for name, (default, least, largest) in _OPTIONAL.items():
         given: Any = fields.get(name, default)
         requests[name] = _whole_numbers(name, given, num, least, largest, constant=True)
@@ -222,9 +233,8 @@ def _caps(given: ArrayLike | None, output_tokens: Ints) -> Ints:
     return caps
 
 
-def _predictions(given: ArrayLike, num: int) -> Floats:
+def _predictions(name: str, given: ArrayLike, num: int) -> Floats:
     """Predicted output lengths [R]; nan stays nan: no prediction."""
-    name = "predicted_output_tokens"
     predicted = _numbers(name, given)
     if predicted.shape not in ((), (num,)):
         raise InputError(f"{name} has shape {list(predicted.shape)}, but there are {num} arrivals: give one a request.")
