@@ -17,24 +17,25 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from llmqgym.config import ServerConfig
 from llmqgym.errors import InputError, unknown
+from llmqgym.workload.checks import check_real
+from llmqgym.workload.model import TrafficModel
+from llmqgym.workload.named import find_workload
 
 DEFAULT_SCENARIO = "chat"
 DEFAULT_PROFILE = "a100-llama-3-8b"
+DEFAULT_REQUESTS = 20_000
+MAX_RHO = 100.0
 
 
 @dataclass(frozen=True)
 class GeneratedTraffic:
-    """Generated requests; what the numbers mean and their bounds: `workload.generate.poisson_lognormal`."""
+    """Requests drawn from a traffic model, at a rate or at a load."""
 
-    kind: str
-    num_requests: int
-    rate_per_s: float
-    prompt_median_tokens: float
-    prompt_sigma: float
-    prompt_max_tokens: int
-    output_median_tokens: float
-    output_sigma: float
-    output_max_tokens: int
+    model: TrafficModel
+    num_requests: int = DEFAULT_REQUESTS
+    rate_per_s: float | None = None  # exactly one of the two
+    rho: float | None = None  # share of the capacity of profile and server (load.py)
+    name: str = "generated"
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,7 @@ class TraceTraffic:
     num_requests: int | None = None  # only the first so many
     time_scale: float | None = None  # every arrival time is multiplied by it
     rate_per_s: float | None = None  # time is scaled to this mean rate; of lengths alone: Poisson arrivals
-
-
-#: Kinds of generated traffic, as a [workload] section names them.
-KINDS = ("poisson_lognormal",)
+    rho: float | None = None  # the same, as a share of the capacity of profile and server (load.py)
 
 
 @dataclass(frozen=True)
@@ -113,18 +111,31 @@ def read_scenario(path: str | Path) -> ScenarioConfig:
         raise InputError(f"{file}: {error}") from error
 
 
-def with_traffic(config: ScenarioConfig, trace: str | None, **settings: float | int | None) -> ScenarioConfig:
-    """The scenario on another trace, or with other settings of its traffic; None leaves a setting as it is.
+def with_traffic(
+    config: ScenarioConfig, trace: str | None, workload: str | None = None, **settings: float | int | None
+) -> ScenarioConfig:
+    """The scenario on another trace or named workload, or with other settings of its traffic; None leaves a setting.
 
     Raises InputError for a setting that this kind of traffic does not have, or for two that contradict each other.
     """
-    traffic = config.workload if trace is None else TraceTraffic(trace)
-    given = {key: value for key, value in settings.items() if value is not None}
+    if trace is not None and workload is not None:
+        raise InputError(f"both a trace ({trace}) and a workload ({workload}): give one of the two.")
+    traffic = config.workload
+    if trace is not None:
+        traffic = TraceTraffic(trace)
+    if workload is not None:
+        named = find_workload(workload)
+        traffic = GeneratedTraffic(named.model, rate_per_s=named.rate_per_s, name=workload)
+    given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
     known = [field.name for field in dataclasses.fields(traffic)]
     for key in given:
         if key not in known:
             raise InputError(f"{key} is for traces, and this traffic is generated: give a trace, or leave it out.")
-    traffic = dataclasses.replace(traffic, **given)  # type: ignore[arg-type]
+    if "rate_per_s" in given and "rho" not in given:
+        given["rho"] = None
+    elif "rho" in given and "rate_per_s" not in given:
+        given["rate_per_s"] = None
+    traffic = dataclasses.replace(traffic, **given)
     _check_traffic(traffic)
     return dataclasses.replace(config, workload=traffic)
 
@@ -142,7 +153,7 @@ def _scenario(file: Path, document: dict[str, Any]) -> ScenarioConfig:
         if key not in known:
             raise unknown("key", key, known)
     if not isinstance(document.get("workload"), dict):
-        raise InputError("there is no [workload] section: add one with kind = 'poisson_lognormal' or trace = 'PATH'.")
+        raise InputError("there is no [workload] section: add one with name = 'chat' or trace = 'PATH'.")
     if not isinstance(document.get("server", {}), dict):
         raise InputError("server must be a section: write [server].")
     settings = {key: value for key, value in document.items() if key not in ("workload", "server")}
@@ -156,38 +167,77 @@ def _scenario(file: Path, document: dict[str, Any]) -> ScenarioConfig:
 
 
 def _traffic(file: Path, section: dict[str, Any]) -> GeneratedTraffic | TraceTraffic:
-    shape = TraceTraffic if "trace" in section else GeneratedTraffic
-    fields = dataclasses.fields(shape)
-    names = [field.name for field in fields]
-    for key in section:
-        if key not in names:
-            raise unknown("key of [workload]", key, names)
-    missing = [f.name for f in fields if f.default is dataclasses.MISSING and f.name not in section]
-    if missing:
-        raise InputError(f"[workload] lacks {', '.join(missing)}: add {missing[0]} (or a trace = 'PATH').")
-    _check_types(shape, "[workload] ", section)
-    if shape is TraceTraffic:
-        section = {**section, "trace": str(file.parent / section["trace"])}
-    elif section["kind"] not in KINDS:
-        raise unknown("kind of [workload]", section["kind"], KINDS)
-    traffic = shape(**section)
+    traffic = _trace_traffic(file, section) if "trace" in section else _generated_traffic(section)
     _check_traffic(traffic)
     return traffic
 
 
+def _trace_traffic(file: Path, section: dict[str, Any]) -> TraceTraffic:
+    _check_keys(section, [field.name for field in dataclasses.fields(TraceTraffic)])
+    _check_types(TraceTraffic, "[workload] ", section)
+    return TraceTraffic(**{**section, "trace": str(file.parent / section["trace"])})
+
+
+def _generated_traffic(section: dict[str, Any]) -> GeneratedTraffic:
+    """A named workload, or one of its own; further keys replace settings of the model."""
+    of_model = [field.name for field in dataclasses.fields(TrafficModel)]
+    of_traffic = [field.name for field in dataclasses.fields(GeneratedTraffic) if field.name != "model"]
+    _check_keys(section, [*of_traffic, *of_model])
+    _check_types(TrafficModel, "[workload] ", {key: section[key] for key in of_model if key in section})
+    settings = {key: section[key] for key in of_traffic if key in section}
+    _check_types(GeneratedTraffic, "[workload] ", settings)
+    replaced = {key: _as_tuple(section[key]) for key in of_model if key in section}
+    if "name" in section:
+        named = find_workload(section["name"])
+        if "rate_per_s" not in section and "rho" not in section:
+            settings["rate_per_s"] = named.rate_per_s
+        return GeneratedTraffic(named.model.with_settings(replaced), **settings)
+    for key in ("prompt", "output"):
+        if key not in section:
+            raise InputError(f"[workload] lacks {key}: add it, or name = 'chat_azure23', or a trace = 'PATH'.")
+    return GeneratedTraffic(TrafficModel(**replaced), **settings)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_keys(section: dict[str, Any], known: list[str]) -> None:
+    for key in section:
+        if key not in known:
+            raise unknown("key of [workload]", key, known)
+
+
 def _check_traffic(traffic: GeneratedTraffic | TraceTraffic) -> None:
-    if isinstance(traffic, TraceTraffic) and traffic.time_scale is not None and traffic.rate_per_s is not None:
-        raise InputError(
-            f"time_scale {traffic.time_scale} and rate_per_s {traffic.rate_per_s} both set a trace's speed: give one."
-        )
+    speeds = {"rate_per_s": traffic.rate_per_s, "rho": traffic.rho}
+    if isinstance(traffic, TraceTraffic):
+        speeds["time_scale"] = traffic.time_scale
+    given = {name: value for name, value in speeds.items() if value is not None}
+    if len(given) > 1:
+        listed = " and ".join(f"{name} {value}" for name, value in given.items())
+        raise InputError(f"{listed} each set how fast requests come: give one.")
+    if isinstance(traffic, GeneratedTraffic) and not given:
+        raise InputError("the workload has neither rate_per_s nor rho: give one of the two.")
+    if traffic.rho is not None:
+        check_real("rho", traffic.rho, 1e-6, MAX_RHO)
 
 
 def _check_types(shape: type, where: str, settings: dict[str, Any]) -> None:
     hints = get_type_hints(shape)
     for key, value in settings.items():
+        if get_origin(hints[key]) is tuple:
+            _check_list(where, key, value, get_args(hints[key])[0])
+            continue
         allowed = get_args(hints[key]) if get_origin(hints[key]) in (Union, types.UnionType) else (hints[key],)
         if float in allowed:
             allowed = (*allowed, int)
         if isinstance(value, bool) or not isinstance(value, allowed):
             names = " or ".join(sorted(kind.__name__ for kind in allowed if kind is not type(None)))
             raise InputError(f"{where}{key} is {value!r}: give a value of type {names}.")
+
+
+def _check_list(where: str, key: str, value: Any, kind: type) -> None:
+    allowed = (float, int) if kind is float else (kind,)
+    fits = isinstance(value, list) and all(isinstance(each, allowed) and not isinstance(each, bool) for each in value)
+    if not fits:
+        raise InputError(f"{where}{key} is {value!r}: give a list of values of type {kind.__name__}.")

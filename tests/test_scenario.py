@@ -14,15 +14,12 @@ from llmqgym.workload.predictors import apply_predictor
 TOML = """
 seed = 3
 [workload]
-kind = "poisson_lognormal"
 num_requests = 10
 rate_per_s = 2.0
-prompt_median_tokens = 100
-prompt_sigma = 0.5
-prompt_max_tokens = 1000
-output_median_tokens = 50
-output_sigma = 0.5
-output_max_tokens = 500
+arrivals = "gamma:cv=2"
+prompt = "lognormal:median=100,sigma=0.5,max=1000"
+output = "lognormal:median=50,sigma=0.5,max=500"
+priority_shares = [0.9, 0.1]
 [server]
 max_running = 4
 """
@@ -54,10 +51,17 @@ def test_a_file_is_read_with_its_name(tmp_path):
         ("seed", "sed", "did you mean 'seed'"),
         ("max_running = 4", "max_runing = 4", "did you mean 'max_running'"),
         ("max_running = 4", "max_running = 0", "max_running is 0"),
-        ("rate_per_s = 2.0", "", "lacks rate_per_s"),
+        ("rate_per_s = 2.0", "", "neither rate_per_s nor rho"),
+        ("rate_per_s = 2.0", "rate_per_s = 2.0\nrho = 0.5", "give one"),
+        ("rate_per_s = 2.0", "rho = -0.5", "rho is -0.5"),
+        ('prompt = "', 'name = "chat_azure"\nprompt = "', "did you mean 'chat_azure23'"),
+        ('prompt = "lognormal', 'prompt = "lognorm', "did you mean 'lognormal'"),
+        ('prompt = "', 'promt = "', "did you mean 'prompt'"),
+        ("[0.9, 0.1]", "[0.9, true]", "a list of values of type float"),
+        ("[0.9, 0.1]", "[0.9, -0.1]", "priority_shares is -0.1"),
+        ("gamma:cv=2", "gamma:cv=-2", "cv is -2"),
         ("rate_per_s = 2.0", "rate_per_s = true", "type float or int"),
         ("num_requests = 10", "num_requests = 1.5", "type int"),
-        ('"poisson_lognormal"', '"poisson"', "did you mean 'poisson_lognormal'"),
         ("[workload]", "[workload", "not TOML"),
         ("seed = 3", "server = 3", "not TOML"),
     ],
@@ -80,7 +84,7 @@ def test_traces_are_found_beside_the_file_and_cut_in_order(tmp_path):
     scenario = read(tmp_path, "[workload]\ntrace = 't.csv'\nwindow_start_s = 2\nnum_requests = 3\nrate_per_s = 4.0")
     workload = build_workload(scenario)
     assert workload.requests["arrival_ps"].tolist() == [0, 250_000_000_000, 500_000_000_000]
-    with pytest.raises(InputError, match="both set a trace's speed"):
+    with pytest.raises(InputError, match="each set how fast"):
         sc.with_traffic(scenario, None, time_scale=2.0)
 
 
@@ -99,31 +103,19 @@ def test_settings_of_traces_do_not_go_with_generated_traffic():
         sc.with_traffic(sc.load_scenario("chat"), None, thin_share=0.5)
 
 
-def test_streams_do_not_shift_each_other():
-    base = poisson_lognormal(50, 1.0, 7).requests
-    other = poisson_lognormal(50, 1.0, 7, prompt_sigma=0.2).requests
-    assert (base["arrival_ps"] == other["arrival_ps"]).all()
-    assert (base["output_tokens"] == other["output_tokens"]).all()
-    assert (base["prompt_tokens"] != other["prompt_tokens"]).any()
-    assert (poisson_lognormal(80, 1.0, 7).requests[:50] == base).all() or (
-        poisson_lognormal(80, 1.0, 7).requests[:50]["prompt_tokens"] == base["prompt_tokens"]
-    ).all()
-    assert (poisson_lognormal(50, 1.0, 8).requests["arrival_ps"] != base["arrival_ps"]).any()
+def test_a_named_workload_keeps_what_is_not_replaced(tmp_path):
+    scenario = read(tmp_path, "[workload]\nname = 'chat_azure23'\noutput = 'constant:tokens=5'")
+    assert scenario.workload.rate_per_s == 5.53
+    assert scenario.workload.model.arrivals == "gamma:cv=1.067"
+    requests = build_workload(sc.with_traffic(scenario, None, num_requests=50)).table().requests
+    assert set(requests["output_tokens"]) == {5}
 
 
-def test_generated_traffic_has_its_rate_and_median():
-    workload = poisson_lognormal(20_000, 4.0, 0)
-    assert workload.duration_s == pytest.approx(5000, rel=0.03)
-    assert np.median(workload.requests["prompt_tokens"]) == pytest.approx(600, rel=0.03)
-    assert np.median(workload.requests["output_tokens"]) == pytest.approx(160, rel=0.03)
-
-
-@pytest.mark.parametrize(
-    "bad", [{"num_requests": 0}, {"rate_per_s": np.nan}, {"rate_per_s": 0}, {"seed": -1}, {"prompt_sigma": -1}]
-)
-def test_the_generator_refuses_bad_values(bad):
-    with pytest.raises(InputError, match=next(iter(bad)).split("_")[0]):
-        poisson_lognormal(**{"num_requests": 5, "rate_per_s": 1.0, "seed": 0, **bad})
+def test_a_workload_takes_the_place_of_the_scenarios_own():
+    scenario = sc.with_traffic(sc.load_scenario("chat"), None, "code_azure24", rate_per_s=3.0)
+    assert (scenario.workload.name, scenario.workload.rate_per_s) == ("code_azure24", 3.0)
+    with pytest.raises(InputError, match="give one of the two"):
+        sc.with_traffic(scenario, "t.csv", "chat")
 
 
 def test_predictors():

@@ -13,6 +13,7 @@ from llmqgym.cli.listing import list_names
 from llmqgym.cli.profile import app as profile_app
 from llmqgym.cli.simulate import simulate
 from llmqgym.cli.trace import app as trace_app
+from llmqgym.cli.workload import app as workload_app
 from llmqgym.errors import InputError
 from llmqgym.files import OutputError
 
@@ -42,6 +43,7 @@ app.command()(simulate)
 app.command("list")(list_names)
 app.add_typer(profile_app, name="profile")
 app.add_typer(trace_app, name="trace")
+app.add_typer(workload_app, name="workload")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench)
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 
-def list_names(what: Annotated[str, typer.Argument(metavar="scenarios|profiles|policies")]) -> None:
-    """List the scenarios, hardware profiles or policies by name."""
+def list_names(what: Annotated[str, typer.Argument(metavar="scenarios|workloads|profiles|policies")]) -> None:
+    """List the scenarios, workloads, hardware profiles or policies by name."""
     from llmqgym.errors import unknown
 
     if what not in _LISTS:
@@ -37,6 +37,15 @@ def _scenarios() -> Any:
     return table
 
 
+def _workloads() -> Any:
+    from llmqgym.workload.named import NAMED
+
+    table = _table("workloads", "name", "requests/s", "what", "from")
+    for name, workload in NAMED.items():
+        table.add_row(name, f"{workload.rate_per_s:g}", workload.summary, workload.model.source)
+    return table
+
+
 def _profiles() -> Any:
     from rich.markup import escape
 
@@ -59,4 +68,4 @@ def _policies() -> Any:
     return table
 
 
-_LISTS = {"scenarios": _scenarios, "profiles": _profiles, "policies": _policies}
+_LISTS = {"scenarios": _scenarios, "workloads": _workloads, "profiles": _profiles, "policies": _policies}

@@ -20,6 +20,7 @@ def simulate(
     ] = None,
     config: Annotated[Text, typer.Option(help="A scenario in a TOML file of your own.")] = None,
     trace: Annotated[Text, typer.Option(help="Replay this trace, plain or .gz.")] = None,
+    workload: Annotated[Text, typer.Option(help="Generate this traffic: see `llmqgym list workloads`.")] = None,
     profile: Annotated[Text, typer.Option(help="Hardware: NAME or NAME:k=v,..")] = None,
     policy: Annotated[Text, typer.Option(help="Scheduling policy: NAME or NAME:k=v,..")] = None,
     predictor: Annotated[
@@ -27,6 +28,9 @@ def simulate(
     ] = None,
     requests: Annotated[int | None, typer.Option(help="How many requests; of a trace the first so many.")] = None,
     rate: Annotated[float | None, typer.Option(help="Requests per second; rescales the time of a trace.")] = None,
+    rho: Annotated[
+        float | None, typer.Option(help="The rate as a share of what profile and server can bear: `llmqgym load`.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     server: Annotated[Text, typer.Option(help="Server settings: k=v,..")] = None,
     window: Annotated[Text, typer.Option(help="Of a trace: only arrivals in START:END seconds.")] = None,
@@ -43,8 +47,8 @@ def simulate(
     chosen = _base(scenario, config, trace)
     start_s, end_s = _window(window)
     chosen = _with_traffic(
-        chosen, trace, num_requests=requests, rate_per_s=rate, time_scale=time_scale, thin_share=thin,
-        window_start_s=start_s, window_end_s=end_s,
+        chosen, trace, workload, num_requests=requests, rate_per_s=rate, rho=rho, time_scale=time_scale,
+        thin_share=thin, window_start_s=start_s, window_end_s=end_s,
     )  # fmt: skip
     chosen = _with_settings(chosen, server, profile=profile, policy=policy, predictor=predictor, seed=seed)
     check_outputs([json, per_request, log], [getattr(chosen.workload, "trace", None), config])
@@ -65,10 +69,12 @@ def _base(scenario: str | None, config: str | None, trace: str | None) -> Scenar
     return load_scenario(scenario or DEFAULT_SCENARIO)
 
 
-def _with_traffic(chosen: ScenarioConfig, trace: str | None, **settings: float | int | None) -> ScenarioConfig:
+def _with_traffic(
+    chosen: ScenarioConfig, trace: str | None, workload: str | None, **settings: float | int | None
+) -> ScenarioConfig:
     from llmqgym.scenario import with_traffic
 
-    return with_traffic(chosen, trace, **settings)
+    return with_traffic(chosen, trace, workload, **settings)
 
 
 def _with_settings(chosen: ScenarioConfig, server: str | None, **settings: Any) -> ScenarioConfig:

@@ -1,32 +1,93 @@
-"""Generate a workload: Poisson arrivals and lognormal lengths, each from a random stream of its own."""
+"""Generate requests from a traffic model, chunk by chunk: the same ones in chunks of any size."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmqgym.errors import InputError, unknown
-from llmqgym.workload.workload import HORIZON_S, MAX_TOKENS, Workload, make_workload
+from llmqgym.errors import InputError
+from llmqgym.kernel.tables import ARRIVAL, HORIZON_PS, PS_PER_S
+from llmqgym.workload.arrivals import MAX_RATE_PER_S
+from llmqgym.workload.checks import check_count, check_real, check_shares
+from llmqgym.workload.lengths import MAX_SIGMA
+from llmqgym.workload.model import TrafficModel
+from llmqgym.workload.source import CHUNK_REQUESTS
+from llmqgym.workload.streams import random_stream
+from llmqgym.workload.workload import HORIZON_S, Workload, blank_requests
 
-#: The random streams of a seed by name. A place in the spawn order is never given to another name, so that a change in
-#: one draw shifts no other.
-STREAMS = {"arrivals": 0, "prompt_lengths": 1, "output_lengths": 2, "predictions": 3}
-MAX_REQUESTS = 100_000_000
-MAX_SIGMA = 10.0
+__all__ = ["MAX_SIGMA", "GeneratedWorkload", "poisson_lognormal", "random_stream"]
+
+MAX_REQUESTS = 1_000_000_000
+#: Requests of the sample from which the means of a model are estimated, and its seed: not a run's.
+_SAMPLE_REQUESTS, _SAMPLE_SEED = 1 << 17, 0
 
 
-def random_stream(seed: int, name: str) -> np.random.Generator:
-    """The stream `name` of `seed`: the child of that number that `SeedSequence(seed).spawn` would give.
+@dataclass(frozen=True)
+class GeneratedWorkload:
+    """`num_requests` requests of a model at a mean rate, drawn anew whenever they are asked for.
 
-    Raises InputError for a negative seed or an unknown name.
+    Arrivals, prompt lengths, output lengths and labels come from random streams of their own; more requests of one
+    seed begin with the same ones. Raises InputError for a value out of its bounds, or a workload that would last
+    longer than the horizon.
     """
-    if name not in STREAMS:
-        raise unknown("random stream", name, STREAMS)
-    if seed < 0:
-        raise InputError(f"seed {seed} is negative: give 0 or more.")
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAMS[name],)))
+
+    name: str
+    model: TrafficModel
+    num_requests: int
+    rate_per_s: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_count("num_requests", self.num_requests, MAX_REQUESTS)
+        check_real("rate_per_s", self.rate_per_s, 1e-9, MAX_RATE_PER_S)
+        check_count("seed", self.seed, 2**63 - 1, 0)
+        duration_s = self.num_requests / self.rate_per_s
+        if duration_s >= HORIZON_S:
+            raise InputError(
+                f"{self.num_requests} requests at {self.rate_per_s}/s last {duration_s:.0f} s, "
+                f"beyond the {HORIZON_S} s of a run: raise the rate or take fewer requests."
+            )
+
+    def __len__(self) -> int:
+        return self.num_requests
+
+    @property
+    def source(self) -> dict[str, object]:
+        """The model's settings, the rate and the seed."""
+        return {
+            "kind": "generated", **self.model.settings(), "num_requests": self.num_requests,
+            "rate_per_s": self.rate_per_s, "seed": self.seed,
+        }  # fmt: skip
+
+    @property
+    def corrections(self) -> dict[str, int]:
+        """None: nothing is read."""
+        return {}
+
+    def chunks(self, chunk_requests: int = CHUNK_REQUESTS) -> Iterator[NDArray[Any]]:
+        """The requests as ARRIVAL tables of at most `chunk_requests` rows."""
+        columns = _Columns(self.model, self.rate_per_s, self.seed)
+        for first in range(0, self.num_requests, chunk_requests):
+            yield columns.take(min(chunk_requests, self.num_requests - first))
+
+    def table(self) -> Workload:
+        """All requests at once, in memory."""
+        requests = np.empty(self.num_requests, ARRIVAL)
+        first = 0
+        for chunk in self.chunks():
+            requests[first : first + len(chunk)] = chunk
+            first += len(chunk)
+        return Workload(self.name, requests, self.source)
+
+
+def sample_lengths(model: TrafficModel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Prompt and output lengths, int64 [131072] each, of a sample that is the same in every run."""
+    return _Lengths(model, _SAMPLE_SEED).take(_SAMPLE_REQUESTS)
 
 
 def poisson_lognormal(
@@ -41,74 +102,79 @@ def poisson_lognormal(
     output_sigma: float = 0.8,
     output_max: int = 8_192,
 ) -> Workload:
-    """Poisson arrivals at `rate_per_s` from time 0 on, lengths `median * exp(sigma N(0, 1))` in tokens.
+    """Poisson arrivals at `rate_per_s` from time 0 on, lengths `median * exp(sigma N(0, 1))` in tokens, as a table.
 
     Lengths are rounded half to even and kept within 1 and their maximum; sigma 0 makes them constant. The declared
-    cap of every request is `output_max`. More requests of one seed begin with the same ones. Raises InputError for a
-    value out of its bounds or a workload that lasts longer than the horizon.
+    cap of every request is `output_max`. Raises InputError as GeneratedWorkload does.
 
     >>> poisson_lognormal(2, 1.0, 0, prompt_sigma=0, output_sigma=0).requests["prompt_tokens"]
     array([600, 600])
     """
-    _check_count("num_requests", num_requests, MAX_REQUESTS)
-    _check_real("rate_per_s", rate_per_s, 1e-9, 1e9)
-    arrival_s = poisson_arrivals_s(num_requests, rate_per_s, seed)
-    lengths = {
-        what: _lognormal_tokens(what, num_requests, seed, median, sigma, most)
-        for what, median, sigma, most in (
-            ("prompt", prompt_median, prompt_sigma, prompt_max),
-            ("output", output_median, output_sigma, output_max),
-        )
-    }
-    source: dict[str, object] = {
-        "kind": "poisson_lognormal",
-        "num_requests": num_requests,
-        "rate_per_s": rate_per_s,
-        "seed": seed,
-        "prompt_median_tokens": prompt_median,
-        "prompt_sigma": prompt_sigma,
-        "prompt_max_tokens": prompt_max,
-        "output_median_tokens": output_median,
-        "output_sigma": output_sigma,
-        "output_max_tokens": output_max,
-    }
-    return make_workload(
-        "poisson_lognormal",
-        source,
-        arrival_s=arrival_s,
-        prompt_tokens=lengths["prompt"],
-        output_tokens=lengths["output"],
-        max_output_tokens=output_max,
+    model = TrafficModel(
+        prompt=f"lognormal:median={prompt_median},sigma={prompt_sigma},max={prompt_max}",
+        output=f"lognormal:median={output_median},sigma={output_sigma},max={output_max}",
     )
+    return GeneratedWorkload("poisson_lognormal", model, num_requests, rate_per_s, seed).table()
 
 
-def poisson_arrivals_s(num_requests: int, rate_per_s: float, seed: int) -> NDArray[np.float64]:
-    """Arrival times in s, float64 [num_requests], increasing. Raises InputError when they pass the horizon."""
-    _check_real("rate_per_s", rate_per_s, 1e-9, 1e9)
-    gaps = random_stream(seed, "arrivals").exponential(size=num_requests)
-    arrival_s = np.cumsum(gaps) / rate_per_s
-    if arrival_s[-1] >= HORIZON_S:
-        raise InputError(
-            f"{num_requests} requests at {rate_per_s}/s last {arrival_s[-1]:.0f} s, beyond the {HORIZON_S} s of a run: "
-            "raise the rate or take fewer requests."
-        )
-    return arrival_s
+class _Lengths:
+    """Prompt and output lengths of a model, in order."""
+
+    def __init__(self, model: TrafficModel, seed: int) -> None:
+        self._prompt, self._output = model.prompt_law(), model.output_law()
+        self._prompt_scores = random_stream(seed, "prompt_lengths")
+        self._output_scores = random_stream(seed, "output_lengths")
+        self._correlation = model.correlation
+
+    def take(self, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        prompt_scores, output_scores = self._prompt_scores.standard_normal(n), self._output_scores.standard_normal(n)
+        if self._correlation:
+            own = math.sqrt(1 - self._correlation**2)
+            output_scores = self._correlation * prompt_scores + own * output_scores
+        return self._prompt.tokens(prompt_scores), self._output.tokens(output_scores)
 
 
-def _lognormal_tokens(what: str, num: int, seed: int, median: float, sigma: float, most: int) -> NDArray[np.int64]:
-    _check_real(f"{what}_median_tokens", median, 1.0, MAX_TOKENS)
-    _check_real(f"{what}_sigma", sigma, 0.0, MAX_SIGMA)
-    _check_count(f"{what}_max_tokens", most, MAX_TOKENS)
-    normal = random_stream(seed, f"{what}_lengths").standard_normal(num)
-    return np.clip(np.rint(median * np.exp(sigma * normal)), 1, most).astype(np.int64)
+class _Columns:
+    """The requests of a model, in order."""
+
+    def __init__(self, model: TrafficModel, rate_per_s: float, seed: int) -> None:
+        self._model = model
+        self._arrivals = model.arrivals_at(rate_per_s, seed)
+        self._lengths = _Lengths(model, seed)
+        self._tenants = random_stream(seed, "labels", 0)
+        self._priorities = random_stream(seed, "labels", 1)
+        self._blank = blank_requests(1)
+        self._blank["max_output_tokens"] = model.longest_output()
+        for name in ("ttft", "tpot", "e2e"):
+            limit_s = getattr(model, f"{name}_limit_s")
+            if limit_s is not None:
+                self._blank[f"{name}_limit_ps"] = round(limit_s * PS_PER_S)
+
+    def take(self, n: int) -> NDArray[Any]:
+        requests = np.empty(n, ARRIVAL)
+        requests[:] = self._blank
+        requests["arrival_ps"], clients = self._arrivals.take(n)
+        if requests["arrival_ps"][-1] > HORIZON_PS:
+            raise InputError(
+                f"the arrivals of this seed reach the horizon of {HORIZON_S} s: raise the rate or take fewer requests."
+            )
+        requests["prompt_tokens"], requests["output_tokens"] = self._lengths.take(n)
+        self._label(requests, clients)
+        return requests
+
+    def _label(self, requests: NDArray[Any], clients: NDArray[np.int64] | None) -> None:
+        model = self._model
+        if clients is not None:
+            requests["tenant"] = clients
+        if model.tenant_shares:
+            requests["tenant"] = _draw_labels(self._tenants, model.tenant_shares, len(requests))
+        if model.tenant_priorities:
+            requests["priority"] = np.array(model.tenant_priorities)[requests["tenant"]]
+        if model.priority_shares:
+            requests["priority"] = _draw_labels(self._priorities, model.priority_shares, len(requests))
 
 
-def _check_count(name: str, value: int, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 1 <= value <= most:
-        raise InputError(f"{name} is {value!r}: give a whole number from 1 to {most}.")
-
-
-def _check_real(name: str, value: float, least: float, most: float) -> None:
-    number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not least <= value <= most:
-        raise InputError(f"{name} is {value!r}: give a number from {least:g} to {most:g}.")
+def _draw_labels(stream: np.random.Generator, shares: tuple[float, ...], n: int) -> NDArray[np.intp]:
+    """n labels 0, 1, ... with these shares."""
+    bounds = np.cumsum(check_shares("shares", shares))[:-1]
+    return np.searchsorted(bounds, stream.random(n), side="right")

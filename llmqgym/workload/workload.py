@@ -87,6 +87,8 @@ _OPTIONAL: dict[str, tuple[int, int, int]] = {
     "program": (-1, -1, INT64_MAX),
 }
 
+_PREDICTIONS = ("predicted_output_tokens", "predicted_lower_tokens", "predicted_upper_tokens")
+
 
 def make_workload(name: str, source: dict[str, object], **fields: Unpack[RequestFields]) -> Workload:
     """Build a Workload; `fields` are those of `make_requests`, whose errors it passes on."""
@@ -103,7 +105,7 @@ def make_requests(**fields: Unpack[RequestFields]) -> NDArray[Any]:
 
     Arrivals come as `arrival_s` (seconds, rounded half to even to picoseconds) or as `arrival_ps` (whole numbers),
     one of the two. Token counts of 0 are raised to 1. Where `max_output_tokens` is not given it is one constant for
-    the whole workload (`default_max_output_tokens`), so that a request's cap says nothing about its own length.
+    the whole workload (`max_output_tokens_above`), so that a request's cap says nothing about its own length.
     Other fields left out take: priority 0, tenant 0, prediction nan, limits -1, prefix group -1, program -1.
 
     Raises InputError, naming the row (the first request is row 0): no rows; columns of different lengths; arrivals
@@ -120,9 +122,9 @@ def make_requests(**fields: Unpack[RequestFields]) -> NDArray[Any]:
     requests["prompt_tokens"] = _lengths("prompt_tokens", fields["prompt_tokens"], num)
     requests["output_tokens"] = _lengths("output_tokens", fields["output_tokens"], num)
     requests["max_output_tokens"] = _caps(fields.get("max_output_tokens"), requests["output_tokens"])
-    for prediction in ("predicted_output_tokens", "predicted_lower_tokens", "predicted_upper_tokens"):
-        values: Any = fields.get(prediction, np.nan)
-        requests[prediction] = _predictions(prediction, values, num)
+    for name in _PREDICTIONS:
+        values: Any = fields.get(name, np.nan)
+        requests[name] = _predictions(name, values, num)
     for name, (default, least, largest) in _OPTIONAL.items():
         given: Any = fields.get(name, default)
         requests[name] = _whole_numbers(name, given, num, least, largest, constant=True)
@@ -130,13 +132,23 @@ def make_requests(**fields: Unpack[RequestFields]) -> NDArray[Any]:
     return requests
 
 
-def default_max_output_tokens(output_tokens: Ints) -> int:
-    """The declared cap where none is known: the smallest power of two >= 4096 that covers every output.
+def blank_requests(num: int) -> NDArray[Any]:
+    """ARRIVAL[num] with the values of optional fields that are left out; arrivals and lengths are 0."""
+    requests = np.zeros(num, ARRIVAL)
+    for name in _PREDICTIONS:
+        requests[name] = np.nan
+    for name, (default, _, _) in _OPTIONAL.items():
+        requests[name] = default
+    return requests
 
-    >>> default_max_output_tokens(np.array([7, 300])), default_max_output_tokens(np.array([4097]))
+
+def max_output_tokens_above(longest_output: int) -> int:
+    """The declared cap where none is known: the smallest power of two >= 4096 that covers every output of a workload.
+
+    >>> max_output_tokens_above(300), max_output_tokens_above(4097)
     (4096, 8192)
     """
-    return max(MIN_MAX_OUTPUT_TOKENS, 1 << (int(output_tokens.max()) - 1).bit_length())
+    return max(MIN_MAX_OUTPUT_TOKENS, 1 << (longest_output - 1).bit_length())
 
 
 def times_to_ps(name: str, values: ArrayLike, ps_per_unit: int) -> Ints:
@@ -226,7 +238,7 @@ def _lengths(name: str, given: ArrayLike, num: int) -> Ints:
 def _caps(given: ArrayLike | None, output_tokens: Ints) -> Ints:
     """Declared output caps [R], each at least the request's output."""
     if given is None:
-        return np.full(len(output_tokens), default_max_output_tokens(output_tokens))
+        return np.full(len(output_tokens), max_output_tokens_above(int(output_tokens.max())))
     caps = _whole_numbers("max_output_tokens", given, len(output_tokens), 1, MAX_TOKENS, constant=True)
     bound = "below the output_tokens of its request"
     _require(caps >= output_tokens, caps, "max_output_tokens", bound, "Raise the cap or cut the output.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmqgym.workload.traces.attribution import BURSTGPT
 from llmqgym.workload.traces.cells import NUMBER, Columns
-from llmqgym.workload.traces.format import TraceFormat, since_first
+from llmqgym.workload.traces.format import TraceFormat
 from llmqgym.workload.workload import RequestFields
 
 
@@ -14,7 +14,7 @@ def read(columns: Columns) -> RequestFields:
     Requests that failed have 0 response tokens; they stay, as requests of one output token, and are counted.
     """
     return {
-        "arrival_s": since_first(columns["Timestamp"], 1),
+        "arrival_s": columns["Timestamp"],
         "prompt_tokens": columns["Request tokens"],
         "output_tokens": columns["Response tokens"],
     }
@@ -25,5 +25,6 @@ FORMAT = TraceFormat(
     attribution=BURSTGPT,
     arrival={"Timestamp": NUMBER},
     lengths=("Request tokens", "Response tokens"),
+    units_since_long_ago=1,
     read=read,
 )

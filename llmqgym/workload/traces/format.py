@@ -38,6 +38,8 @@ class TraceFormat:
     marks: tuple[str, ...] = ()
     #: A column with the arrivals spread over the trace's coarse clock, read in place of `arrival` on request.
     dequantised_arrival: str | None = None
+    #: Units of the arrivals a second, where they count from a moment long before the first row: that becomes time 0.
+    units_since_long_ago: int | None = None
 
     def has_lengths(self, names: list[str]) -> bool:
         """Whether a file with these column names has the lengths of this format."""
@@ -54,11 +56,15 @@ class TraceFormat:
         parsers |= dict.fromkeys(self.lengths, WHOLE)
         return parsers | {name: parser for name, parser in self.optional.items() if name in names}
 
-    def fields(self, columns: Columns, *, dequantised: bool) -> RequestFields:
-        """The workload's fields from the parsed columns."""
-        if dequantised and self.dequantised_arrival:
-            columns = {**columns, next(iter(self.arrival)): columns[self.dequantised_arrival]}
-        return self.read(columns)
+    def fields(self, columns: Columns, *, dequantised: bool, first: Columns | None = None) -> RequestFields:
+        """The workload's fields from the parsed columns; `first` are the columns of the file's first rows, where
+        these here are not."""
+        name = next(name for name in (self.dequantised_arrival, *self.arrival) if name in columns)
+        assert name is not None
+        times = columns[name]
+        if self.units_since_long_ago is not None:
+            times = _since(times, (first or columns)[name][0], self.units_since_long_ago)
+        return self.read({**columns, next(iter(self.arrival)) if dequantised else name: times})
 
     def _dequantised(self, names: list[str]) -> str:
         if self.dequantised_arrival in names:
@@ -73,12 +79,9 @@ class TraceFormat:
         return ", ".join([f"({arrival})" if len(self.arrival) > 1 else arrival, *self.lengths, *self.marks])
 
 
-def since_first(times: Times, units_per_s: int) -> Times:
-    """Clock times [R] less the first one; raises InputError where a span is longer than any workload.
-
-    For traces whose times count from a moment long before their first request.
-    """
-    span_s = (times.astype(np.float64) - float(times[0])) / units_per_s
+def _since(times: Times, origin: Any, units_per_s: int) -> Times:
+    """Clock times [R] less `origin`; raises InputError where a span is longer than any workload."""
+    span_s = (times.astype(np.float64) - float(origin)) / units_per_s
     far = np.abs(span_s) > HORIZON_S
     if far.any():
         row = int(far.argmax())
@@ -86,5 +89,5 @@ def since_first(times: Times, units_per_s: int) -> Times:
             f"row {row} arrives {span_s[row]} s after row 0, beyond the horizon of {HORIZON_S} s (100 days): "
             "read fewer rows (limit) or cut the file."
         )
-    span: Times = times - times[0]
+    span: Times = times - origin
     return span

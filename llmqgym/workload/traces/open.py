@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from llmqgym.errors import InputError
 from llmqgym.workload.traces import attribution, azure, burstgpt, mooncake, normalised, qwen, vidur, vllm_reference
 from llmqgym.workload.traces.cells import WHOLE
 from llmqgym.workload.traces.format import TraceFormat
+from llmqgym.workload.traces.streamed import StreamedTrace
 from llmqgym.workload.traces.table import Table, open_table
 from llmqgym.workload.workload import Workload, make_workload
 
@@ -25,6 +27,9 @@ FORMATS: tuple[TraceFormat, ...] = (
     qwen.FORMAT,
     mooncake.FORMAT,
 )
+
+#: A longer trace is not kept in memory.
+RESIDENT_ROWS = 1 << 17
 
 
 def read_trace(path: str | os.PathLike[str], *, limit: int | None = None, dequantised: bool = False) -> Workload:
@@ -43,6 +48,25 @@ def read_trace(path: str | os.PathLike[str], *, limit: int | None = None, dequan
         return _read(file, limit, dequantised)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
+
+
+def open_trace(
+    path: str | os.PathLike[str], *, limit: int | None = None, dequantised: bool = False, resident: int = RESIDENT_ROWS
+) -> Workload | StreamedTrace:
+    """`read_trace`, but of a file of more than `resident` rows only a chunk is ever in memory: it is read once to be
+    checked, and again whenever its requests are asked for."""
+    workload = read_trace(
+        path, limit=resident + 1 if limit is None else min(limit, resident + 1), dequantised=dequantised
+    )
+    if len(workload) <= resident:
+        return dataclasses.replace(workload, source=_limited(workload.source, limit))
+    try:
+        with open_table(Path(path)) as table:
+            fmt = _detect(table)
+        source = _limited(workload.source, limit)
+        return StreamedTrace(Path(path), fmt, workload.name, source, limit, dequantised)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def read_lengths(path: str | os.PathLike[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -72,11 +96,16 @@ def _read(file: Path, limit: int | None, dequantised: bool) -> Workload:
         "format": fmt.name,
         "attribution": attribution.of_file(stem) if fmt is normalised.FORMAT else fmt.attribution,
     }
-    if limit is not None:
-        source["limit"] = limit
     if dequantised:
         source["dequantised"] = True
+    source = _limited(source, limit)
     return make_workload(stem, source, **fmt.fields(columns, dequantised=dequantised))
+
+
+def _limited(source: dict[str, object], limit: int | None) -> dict[str, object]:
+    """`source` with the limit that was asked for."""
+    kept = {key: value for key, value in source.items() if key != "limit"}
+    return kept if limit is None else {**kept, "limit": limit}
 
 
 def _stem(file: Path) -> str:

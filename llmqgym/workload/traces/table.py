@@ -40,14 +40,17 @@ class Table:
 
         Raises InputError with the line and the column of the first cell that cannot be read.
         """
-        blocks = (_csv_blocks if self.layout == "csv" else _jsonl_blocks)(self, list(parsers), limit)
-        parts: dict[str, list[NDArray[Any]]] = {name: [] for name in parsers}
-        for lines, cells in blocks:
-            for name, texts in cells.items():
-                parts[name].append(_parse(parsers[name], name, texts, lines))
-        if not next(iter(parts.values())):
+        blocks = list(self.blocks(parsers, limit))
+        return {name: np.concatenate([block[name] for block in blocks]) for name in parsers}
+
+    def blocks(self, parsers: dict[str, Parser], limit: int | None = None) -> Iterator[Columns]:
+        """The same, piece by piece, each of at most BLOCK_ROWS rows."""
+        texts = (_csv_blocks if self.layout == "csv" else _jsonl_blocks)(self, list(parsers), limit)
+        lines: Sequence[int] = ()
+        for lines, cells in texts:
+            yield {name: _parse(parsers[name], name, column, lines) for name, column in cells.items()}
+        if not lines:
             raise InputError("it has a header but no rows: a trace needs at least one request.")
-        return {name: np.concatenate(arrays) for name, arrays in parts.items()}
 
 
 @contextmanager
