@@ -54,7 +54,7 @@ def test_a_file_is_read_with_its_name(tmp_path):
         ("rate_per_s = 2.0", "", "neither rate_per_s nor rho"),
         ("rate_per_s = 2.0", "rate_per_s = 2.0\nrho = 0.5", "give one"),
         ("rate_per_s = 2.0", "rho = -0.5", "rho is -0.5"),
-        ('prompt = "', 'name = "chat_azure"\nprompt = "', "did you mean 'chat_azure23'"),
+        ('prompt = "', 'name = "chat_azur23"\nprompt = "', "did you mean 'chat_azure23'"),
         ('prompt = "lognormal', 'prompt = "lognorm', "did you mean 'lognormal'"),
         ('prompt = "', 'promt = "', "did you mean 'prompt'"),
         ("[0.9, 0.1]", "[0.9, true]", "a list of values of type float"),
