@@ -111,8 +111,11 @@ class Policy:
         that only order and choose victims, 1 for all others."""
         if self.wake is not None and not callable(self.wake):
             return self.wake
-        drifts = self.rekey or any(hook is not None for hook in (self.fit, self.preempt, self.mix_key))
-        return 1.0 if drifts and self.wake is None else math.inf
+        return 1.0 if self.asks_between_events() and self.wake is None else math.inf
+
+    def asks_between_events(self) -> bool:
+        """Whether its hooks may answer otherwise though nothing has happened but time."""
+        return self.rekey or any(hook is not None for hook in (self.fit, self.preempt, self.mix_key))
 
     def settings(self) -> dict[str, Any]:
         """Everything but the functions, for reports."""

@@ -19,6 +19,7 @@ from llmqgym.kernel.memory import address_of
 from llmqgym.kernel.step import advance, advance_inlining, close
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
+from llmqgym.workload.refreshing import Refreshing
 
 #: Compositions between two looks at the progress bar, some tens of milliseconds.
 _EVENTS_A_CALL = 100_000
@@ -54,7 +55,7 @@ class Simulator:
 
     `step_by_step` advances iteration by iteration instead of from event to event, with the same result; a log needs
     it and sets it. `inline` compiles the kernel anew around the policy's hooks. Memory grows with the requests in the
-    system.
+    system. `refreshing`: predictions are looked at again while requests run (kernel/refreshing.py).
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Simulator:
         log: bool = False,
         inline: bool = False,
         capacity: int = 1024,
+        refreshing: Refreshing | None = None,
     ) -> None:
         self._arrays: dict[str, np.ndarray] = {}
         self._simulators = np.zeros(1, tables.SIMULATOR)
@@ -82,6 +84,8 @@ class Simulator:
         sim.until_ps = until_ps
         for name in ("first_running", "last_running", "first_held", "last_held", "cursor"):
             setattr(sim, name, -1)
+        if refreshing is not None:
+            self._set_refreshing(sim, refreshing)
         self._place("cohort_phases", np.zeros(int(sim.block_size), np.int64))
         self._place_profile(profile)
         self._grow(capacity)
@@ -131,6 +135,14 @@ class Simulator:
         sim.rekey, sim.oracle = int(policy.rekey), int(policy.oracle)
         sim.params[: len(policy.params)] = policy.params
 
+    def _set_refreshing(self, sim: Any, refreshing: Refreshing) -> None:
+        row = np.zeros(1, tables.REFRESHING)
+        for name in tables.REFRESHING.names or ():
+            row[name] = getattr(refreshing, name)
+        self._place("refreshing", row)
+        if self._policy.asks_between_events():
+            sim.wake_passes = 1
+
     def _place(self, name: str, array: np.ndarray) -> None:
         self._arrays[name] = array
         setattr(self.record, name, address_of(array))
@@ -160,6 +172,8 @@ class Simulator:
             "batch": tables.CHUNK,
             "free_rows": np.dtype(np.int64),
         }
+        if sim.refreshing:
+            sizes["estimates"] = tables.ESTIMATE
         for name, dtype in sizes.items():
             array = np.zeros(capacity, dtype)
             if old:

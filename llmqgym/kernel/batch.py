@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from llmqgym.kernel import cohort, heap, lists, preemption
+from llmqgym.kernel import cohort, heap, lists, preemption, refreshing
 from llmqgym.kernel.hooks import call_on_request
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import allocate, blocks_for, count_free, lookup_tokens
@@ -68,6 +68,7 @@ def _running_pass(sim: Any, hooks: Any, group: int, start: int) -> None:
 def _ask_mix(sim: Any, hooks: Any) -> None:
     """Put the running batch into the order of the policy's MIX hook."""
     sim.num_mixing = 0
+    refreshing.show_running(sim)
     row = sim.first_running
     while row >= 0:
         request = request_at(sim.requests, row)
@@ -228,7 +229,7 @@ def _schedule_cohort(sim: Any) -> bool:
         sim.free_kv_blocks -= needed
         sim.budget_tokens -= sim.num_cohort
         if sim.reads_running:
-            cohort.bring_all_up_to_date(sim)
+            refreshing.show_running(sim)
     return True
 
 
@@ -308,7 +309,7 @@ def compose(sim: Any, hooks: Any) -> None:
     if sim.num_running == 0:
         sim.door_open = 1
     if sim.reads_running:
-        cohort.bring_all_up_to_date(sim)
+        refreshing.show_running(sim)
     if sim.rekey:
         take_keys_anew(sim, hooks)
     if not sim.cohort_formed and not sim.step_by_step and sim.mix_hook == 0:

@@ -101,6 +101,8 @@ chunk_at = row_reader(tables.CHUNK)
 arrival_at = row_reader(tables.ARRIVAL)
 departure_at = row_reader(tables.DEPARTURE)
 profile_at = row_reader(tables.PROFILE)
+refreshing_at = row_reader(tables.REFRESHING)
+estimate_at = row_reader(tables.ESTIMATE)
 
 
 def visible(sim: Any) -> Any:

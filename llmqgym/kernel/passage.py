@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmqgym.kernel import cohort, integrals, lists, log
+from llmqgym.kernel import cohort, integrals, lists, log, refreshing
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, release_all
 from llmqgym.kernel.memory import arrival_at, departure_at, hidden_at, peek, poke, request_at
@@ -51,6 +51,7 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     request.prompt_tokens = arrival.prompt_tokens
     request.max_output_tokens = arrival.max_output_tokens
     request.predicted_output_tokens = arrival.predicted_output_tokens
+    request.initial_predicted_output_tokens = arrival.predicted_output_tokens
     request.predicted_lower_tokens = arrival.predicted_lower_tokens
     request.predicted_upper_tokens = arrival.predicted_upper_tokens
     request.true_output_tokens = arrival.output_tokens if sim.oracle else -1
@@ -81,6 +82,8 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     hidden.together = 0
     hidden.scheduled_tokens = 0
     hidden.held = 0
+    if sim.refreshing:
+        refreshing.begin(sim, row, request)
     integrals.add_product(sim.integral_requests, 1, sim.clock_ps - arrival.arrival_ps)
     join_queue(sim, hooks, row)
 
@@ -125,7 +128,7 @@ def _write_departure(sim: Any, request: Any, output_tokens: int, status: int, fi
     departure.prompt_tokens = request.prompt_tokens
     departure.output_tokens = output_tokens
     departure.generated_tokens = request.generated_tokens
-    departure.predicted_output_tokens = request.predicted_output_tokens
+    departure.predicted_output_tokens = request.initial_predicted_output_tokens
     departure.priority = request.priority
     departure.tenant = request.tenant
     departure.ttft_limit_ps = request.ttft_limit_ps

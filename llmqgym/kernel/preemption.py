@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from llmqgym.kernel import cohort, lists, log
+from llmqgym.kernel import cohort, lists, log, refreshing
 from llmqgym.kernel.hooks import call_on_pair
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, release, release_all
@@ -75,6 +75,7 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
     if sim.cursor == row:
         sim.cursor = request.next
     _take_tokens_back(sim, row, request, hidden)
+    refreshing.catch_up(sim, row, request)
     if cohort.is_decoding(request):
         sim.num_decoding -= 1
     lists.remove_running(sim, row)
@@ -90,6 +91,8 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
         if mode == Mode.RESTART:
             request.generated_tokens = 0
             request.first_token_ps = -1
+            if sim.refreshing:
+                refreshing.begin(sim, row, request)
     sim.num_left += 1
     request.num_preemptions[mode] += 1
     sim.num_preemptions[mode] += 1
@@ -116,7 +119,7 @@ def drop_last_held(sim: Any) -> None:
 def _choose_victim(sim: Any, hooks: Any, requester: int) -> int:
     if sim.victim_hook == 0:
         return sim.last_running
-    cohort.bring_all_up_to_date(sim)
+    refreshing.show_running(sim)
     for_whom = request_at(sim.requests, requester)
     best, best_value, best_id = -1, -math.inf, -1
     row = sim.first_running
@@ -147,7 +150,7 @@ def make_room(sim: Any, hooks: Any, requester: int) -> bool:
 def displace(sim: Any, hooks: Any, candidate: int, lacking_blocks: int) -> bool:
     """Preempt the running request that the policy values most highly as a place for `candidate`, if any is above 0
     and all of these together hold the blocks that it lacks: nobody is sent away in vain."""
-    cohort.bring_all_up_to_date(sim)
+    refreshing.show_running(sim)
     for_whom = request_at(sim.requests, candidate)
     best, best_value, best_id = -1, 0.0, -1
     blocks = 0

@@ -87,7 +87,8 @@ REQUEST = _table(
     ("arrival_ps", np.int64),
     ("prompt_tokens", np.int64),
     ("max_output_tokens", np.int64),
-    ("predicted_output_tokens", np.float64),
+    ("predicted_output_tokens", np.float64),  # as of now: some predictors look again
+    ("initial_predicted_output_tokens", np.float64),  # as of its arrival
     ("predicted_lower_tokens", np.float64),
     ("predicted_upper_tokens", np.float64),
     ("true_output_tokens", np.int64),  # -1 unless the policy is an oracle
@@ -125,6 +126,23 @@ HIDDEN = _table(
     ("held", np.int64),  # 1: waiting with blocks on the device
 )
 
+#: Bins that a refreshed prediction may have.
+MAX_BINS = 16
+
+#: How predictions are refreshed (refreshing.py).
+REFRESHING = _table(
+    ("every", np.int64),  # generated tokens between two looks
+    ("bins", np.int64),
+    ("seed", np.int64),
+    ("width", np.float64),  # of a bin, tokens
+    ("scale", np.float64),  # of the classifier's error, tokens
+    ("spread", np.float64),  # of what it says, tokens
+    ("persistence", np.float64),  # probability that it errs as it always does with this request
+)
+
+#: What a predictor believes of a request; same row as in REQUEST.
+ESTIMATE = _table(("posterior", np.float64, (MAX_BINS,)), ("num_refreshes", np.int64))
+
 #: A heap's entry: smallest (key, tie) first.
 ENTRY = _table(("key", np.float64), ("tie", np.int64), ("row", np.int64))
 
@@ -142,7 +160,7 @@ DEPARTURE = _table(
     ("prompt_tokens", np.int64),
     ("output_tokens", np.int64),
     ("generated_tokens", np.int64),
-    ("predicted_output_tokens", np.float64),
+    ("predicted_output_tokens", np.float64),  # as of its arrival
     ("priority", np.int64),
     ("tenant", np.int64),
     ("ttft_limit_ps", np.int64),
@@ -236,6 +254,8 @@ SIMULATOR = _table(
     ("mixing", np.int64),  # ENTRY[capacity]: the running batch in the MIX hook's order
     ("num_mixing", np.int64),
     ("profile", np.int64),  # PROFILE[1]
+    ("refreshing", np.int64),  # REFRESHING[1], 0: predictions stay as they are
+    ("estimates", np.int64),  # ESTIMATE[capacity]
     # the cohort: decoding requests that advance together (cohort.py)
     ("cohort_formed", np.int64),
     ("num_cohort", np.int64),
