@@ -7,8 +7,10 @@ from typing import Annotated, Any
 import typer
 
 
-def list_names(what: Annotated[str, typer.Argument(metavar="scenarios|workloads|profiles|policies")]) -> None:
-    """List the scenarios, workloads, hardware profiles or policies by name."""
+def list_names(
+    what: Annotated[str, typer.Argument(metavar="scenarios|workloads|profiles|policies|predictors")],
+) -> None:
+    """List the scenarios, workloads, hardware profiles, policies or predictors by name."""
     from llmqgym.errors import unknown
 
     if what not in _LISTS:
@@ -68,4 +70,22 @@ def _policies() -> Any:
     return table
 
 
-_LISTS = {"scenarios": _scenarios, "workloads": _workloads, "profiles": _profiles, "policies": _policies}
+def _predictors() -> Any:
+    from rich.markup import escape
+
+    from llmqgym.workload.predictors.registry import COMMON_SETTINGS, PREDICTORS
+
+    title = f"predictors of the true output length x (all take {', '.join(COMMON_SETTINGS)})"
+    table = _table(title, "name", "settings", "what", "source")
+    for name, entry in PREDICTORS.items():
+        table.add_row(name, *map(escape, (", ".join(entry.settings()), entry.summary, entry.source)))
+    return table
+
+
+_LISTS = {
+    "scenarios": _scenarios,
+    "workloads": _workloads,
+    "profiles": _profiles,
+    "policies": _policies,
+    "predictors": _predictors,
+}

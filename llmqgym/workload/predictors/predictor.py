@@ -1,0 +1,128 @@
+"""Predictor: what every predictor is: frozen settings, a rule from true to predicted lengths, a share without any."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmqgym.errors import InputError
+from llmqgym.workload.generate import random_stream
+from llmqgym.workload.workload import MAX_TOKENS
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+#: An hour for one prediction: beyond any predictor.
+MAX_COST_S = 3600.0
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What is said of n requests, each float64 [n], unrounded; nan: nothing."""
+
+    point: Floats
+    lower: Floats
+    upper: Floats
+
+    @classmethod
+    def of(cls, point: Floats, lower: Floats | None = None, upper: Floats | None = None) -> Predictions:
+        """Bounds left out are nan."""
+        unknown = np.full(len(point), np.nan)
+        return cls(point, unknown if lower is None else lower, unknown if upper is None else upper)
+
+    def cleaned(self, missing_mask: NDArray[np.bool_]) -> Predictions:
+        """The same within 0 and the longest request there can be, and nan where missing."""
+        return Predictions(
+            *(
+                np.where(missing_mask, np.nan, np.clip(values, 0.0, MAX_TOKENS))
+                for values in (self.point, self.lower, self.upper)
+            )
+        )
+
+
+class Draws:
+    """The random numbers of a seed's predictions, in order of the requests.
+
+    Each kind has a stream of its own and gives one number a request, so that predictions do not depend on how the
+    requests are cut into chunks, and two predictors that use one kind err alike on the same requests.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._normal = random_stream(seed, "predictions")
+        # A child's number is never given to another kind.
+        self._missing, self._uniform, self._exponential, self._choice = self._normal.spawn(4)
+
+    def normal(self, num: int) -> Floats:
+        """N(0, 1)."""
+        return self._normal.standard_normal(num)
+
+    def uniform(self, num: int) -> Floats:
+        """Uniform in [0, 1)."""
+        return self._uniform.random(num)
+
+    def exponential(self, num: int) -> Floats:
+        """Exponential with mean 1."""
+        return self._exponential.standard_exponential(num)
+
+    def choice(self, num: int) -> Floats:
+        """Uniform in [0, 1), to choose among cases."""
+        return self._choice.random(num)
+
+    def missing(self, num: int) -> Floats:
+        """Uniform in [0, 1): below the share without a prediction there is none."""
+        return self._missing.random(num)
+
+
+@dataclass(frozen=True)
+class Predictor(ABC):
+    """The settings that all predictors share. A family adds its own and says in `_predict` what it predicts.
+
+    `missing` is the share of requests without a prediction. `cost_s` is the time that one prediction takes outside
+    the server: it is recorded and reported, and delays nothing.
+    """
+
+    missing: float = field(default=0.0, kw_only=True)
+    cost_s: float = field(default=0.0, kw_only=True)
+
+    #: The name in specs and in errors.
+    name: ClassVar[str]
+    #: False where the point is a score that only orders requests.
+    in_tokens: ClassVar[bool] = True
+    #: Whether `prepare` is to be called with lengths of the trace before the first prediction.
+    needs_reference: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a setting out of its bounds."""
+        self._check("missing", 0, 1)
+        self._check("cost_s", 0, MAX_COST_S)
+
+    def prepare(self, reference_tokens: Ints) -> Predictor:
+        """This predictor fitted to the trace: `reference_tokens` [m], m >= 1, are true output lengths from it."""
+        return self
+
+    def predict(self, output_tokens: Ints, draws: Draws) -> Predictions:
+        """The predictions of requests with these true lengths [n], the next n of `draws`."""
+        missing_mask = draws.missing(len(output_tokens)) < self.missing
+        return self._predict(output_tokens, draws).cleaned(missing_mask)
+
+    def classes(self, output_tokens: Ints, point: Floats) -> tuple[Ints, Ints] | None:
+        """The true and the predicted class of requests, each [n]; None where the predictor has no classes."""
+        return None
+
+    @abstractmethod
+    def _predict(self, output_tokens: Ints, draws: Draws) -> Predictions:
+        """As `predict`, for all requests."""
+
+    def _check(self, setting: str, least: float, most: float) -> None:
+        value = getattr(self, setting)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InputError(
+                f"predictor {self.name!r}: {setting} is {value!r}: give a number from {least:g} to {most:g}."
+            )
+        if not (math.isfinite(value) and least <= value <= most):
+            raise InputError(f"predictor {self.name!r}: {setting} is {value:g}: it must be from {least:g} to {most:g}.")
