@@ -19,7 +19,7 @@ from llmqgym.kernel.memory import address_of
 from llmqgym.kernel.step import advance, advance_inlining, close
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
-from llmqgym.workload.refreshing import Refreshing
+from llmqgym.workload.predictors.predictor import Looks
 
 #: Compositions between two looks at the progress bar, some tens of milliseconds.
 _EVENTS_A_CALL = 100_000
@@ -55,7 +55,7 @@ class Simulator:
 
     `step_by_step` advances iteration by iteration instead of from event to event, with the same result; a log needs
     it and sets it. `inline` compiles the kernel anew around the policy's hooks. Memory grows with the requests in the
-    system. `refreshing`: predictions are looked at again while requests run (kernel/refreshing.py).
+    system. `looks`: predictions are refreshed while requests run (kernel/refreshing.py).
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Simulator:
         log: bool = False,
         inline: bool = False,
         capacity: int = 1024,
-        refreshing: Refreshing | None = None,
+        looks: Looks | None = None,
     ) -> None:
         self._arrays: dict[str, np.ndarray] = {}
         self._simulators = np.zeros(1, tables.SIMULATOR)
@@ -84,8 +84,8 @@ class Simulator:
         sim.until_ps = until_ps
         for name in ("first_running", "last_running", "first_held", "last_held", "cursor"):
             setattr(sim, name, -1)
-        if refreshing is not None:
-            self._set_refreshing(sim, refreshing)
+        if looks is not None:
+            self._set_refreshing(sim, looks)
         self._place("cohort_phases", np.zeros(int(sim.block_size), np.int64))
         self._place_profile(profile)
         self._grow(capacity)
@@ -135,10 +135,10 @@ class Simulator:
         sim.rekey, sim.oracle = int(policy.rekey), int(policy.oracle)
         sim.params[: len(policy.params)] = policy.params
 
-    def _set_refreshing(self, sim: Any, refreshing: Refreshing) -> None:
+    def _set_refreshing(self, sim: Any, looks: Looks) -> None:
         row = np.zeros(1, tables.REFRESHING)
         for name in tables.REFRESHING.names or ():
-            row[name] = getattr(refreshing, name)
+            row[name] = getattr(looks, name)
         self._place("refreshing", row)
         if self._policy.asks_between_events():
             sim.wake_passes = 1

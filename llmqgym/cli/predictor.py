@@ -19,9 +19,8 @@ def _group() -> None:
 @app.command()
 def report(
     spec: Annotated[str, typer.Argument(help="NAME or NAME:k=v,..; 'trace': the file's own predictions.")],
-    trace: Annotated[
-        str | None, typer.Option(help="Lengths of this file, plain or .gz. Default: generated chat.")
-    ] = None,
+    trace: Annotated[str | None, typer.Option(help="On the lengths of this file, plain or .gz.")] = None,
+    workload: Annotated[str | None, typer.Option(help="On the outputs of a named workload.")] = None,
     requests: Annotated[
         int | None, typer.Option(help="How many requests. Default: all of a file, 10,000 generated.", min=1)
     ] = None,
@@ -35,21 +34,33 @@ def report(
     """Say what the predictions of SPEC are worth, beside those of the file where it has some."""
     from llmqgym.cli.output import put_json
     from llmqgym.files import check_outputs
-    from llmqgym.workload.generate import poisson_lognormal
+    from llmqgym.workload.lengths import draw_outputs
     from llmqgym.workload.predictors.report import report as report_on
     from llmqgym.workload.traces.predictions import PredictedLengths, read_predictions
 
     check_outputs([json], [trace])
     if trace is None:
-        generated = poisson_lognormal(_DEFAULT_REQUESTS if requests is None else requests, 1000.0, seed)
-        lengths = PredictedLengths(generated.requests["output_tokens"])
+        law = _law(spec, workload)
+        lengths = PredictedLengths(draw_outputs(law, requests or _DEFAULT_REQUESTS, seed))
     else:
+        law = trace
         lengths = read_predictions(trace, limit=requests)
-    document = {"lengths": trace or "generated chat", **report_on(spec, lengths, seed, long_tokens=long)}
+    document = {"lengths": law, **report_on(spec, lengths, seed, long_tokens=long)}
     if json is not None:
         put_json(json, document)
     if json != "-":
         _print(document)
+
+
+def _law(spec: str, workload: str | None) -> str:
+    """The length law of the outputs of a named workload, or the one that the predictor was made for."""
+    from llmqgym.workload.named import find_workload
+    from llmqgym.workload.predictors.registry import make_predictor
+    from llmqgym.workload.predictors.report import OF_THE_TRACE
+
+    if workload is not None:
+        return find_workload(workload).model.output
+    return find_workload("chat").model.output if spec == OF_THE_TRACE else make_predictor(spec).usual_lengths
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -59,6 +70,8 @@ def _print(document: dict[str, Any]) -> None:
     out.print(_worth_table(document))
     if document["channel"] is not None:
         out.print(_confusion_table(document))
+    if document["followed"] is not None:
+        out.print(_followed_table(document["followed"]))
     cost = document["real_cost_s"]
     if cost is not None:
         out.print(f"the file's predictor takes {cost['p50'] * 1000:.1f} ms, p99 {cost['p99'] * 1000:.1f} ms")
@@ -81,6 +94,22 @@ def _worth_table(document: dict[str, Any]) -> Any:
         values = [figures[figure] for figures in shown.values()]
         if any(value == value for value in values):  # not all nan
             table.add_row(figure, *map(_number, values), MEANINGS.get(figure, ""))
+    return table
+
+
+def _followed_table(followed: dict[str, Any]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    title = f"while requests run: {followed['num_looks']:,} looks, one every {followed['every']} tokens"
+    table = Table("", "tokens", title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table.add_row("MAE of the first estimates", _number(followed["first_mae"]))
+    table.add_row("MAE of the refreshed ones (of what remains)", _number(followed["mae"]))
+    table.add_row("mean error of those", _number(followed["bias"]))
+    table.add_row("MAE of the classifier's looks alone", _number(followed["classifier_mae"]))
+    for tokens, error in followed["by_tokens"].items():
+        table.add_row(f"MAE after {tokens} tokens", _number(error))
+    table.add_row("likeliest bin right", f"{followed['bin_accuracy']:.1%}")
     return table
 
 

@@ -25,7 +25,7 @@ def random_bits(seed: int, request: int, index: int) -> int:
     """60 random bits, a whole number from 0 on."""
     bits = 0
     for part in (seed, request, index):
-        bits = (bits + part + _STEP) & _ALL
+        bits = (bits + int(part) + _STEP) & _ALL
         bits = (bits ^ (bits >> 30)) * _FIRST & _ALL
         bits = (bits ^ (bits >> 27)) * _SECOND & _ALL
         bits ^= bits >> 31

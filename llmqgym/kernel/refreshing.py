@@ -14,11 +14,13 @@ from typing import Any
 from llmqgym.kernel import cohort
 from llmqgym.kernel.division import quotient
 from llmqgym.kernel.hashing import bell, uniform
-from llmqgym.kernel.jit import helper
+from llmqgym.kernel.jit import entry_point, helper
 from llmqgym.kernel.memory import estimate_at, hidden_at, refreshing_at, request_at
 
-#: Draws of one refresh: three of them, the first ones a request's own.
+#: Draws of one refresh; number 0 stands for those that are a request's own.
 _DRAWS = 3
+#: The mean of |bell x bell|.
+MEAN_PRODUCT = 0.6469
 
 
 @helper
@@ -55,7 +57,7 @@ def _error(rule: Any, request_id: int, number: int) -> float:
 
 
 @helper
-def move_down(estimate: Any, bins: int, width: float, tokens: int) -> None:
+def _move_down(estimate: Any, bins: int, width: float, tokens: int) -> None:
     """The posterior after `tokens` more tokens: T^tokens of TRAIL."""
     leave = 1.0 / width
     for _ in range(tokens):
@@ -82,6 +84,13 @@ def _look(estimate: Any, rule: Any, centre: float) -> float:
 
 
 @helper
+def _centre(rule: Any, request_id: int, output_tokens: int, number: int) -> float:
+    """What the classifier points at in a refresh: what remains, with an error, within the bins."""
+    remaining = output_tokens - number * rule.every
+    return min(max(remaining + _error(rule, request_id, number), 0.0), rule.bins * rule.width)
+
+
+@helper
 def catch_up(sim: Any, row: int, request: Any) -> None:
     """Carry out the refreshes that a request's generated tokens have brought; its row is current."""
     if sim.refreshing == 0 or math.isnan(request.initial_predicted_output_tokens):
@@ -92,9 +101,8 @@ def catch_up(sim: Any, row: int, request: Any) -> None:
     while estimate.num_refreshes < due:
         estimate.num_refreshes += 1
         number = estimate.num_refreshes
-        remaining = hidden_at(sim.hidden, row).output_tokens - number * rule.every
-        move_down(estimate, rule.bins, rule.width, rule.every)
-        centre = min(max(remaining + _error(rule, request.id, number), 0.0), rule.bins * rule.width)
+        centre = _centre(rule, request.id, hidden_at(sim.hidden, row).output_tokens, number)
+        _move_down(estimate, rule.bins, rule.width, rule.every)
         request.predicted_output_tokens = number * rule.every + _look(estimate, rule, centre)
 
 
@@ -109,3 +117,41 @@ def show_running(sim: Any) -> None:
         request = request_at(sim.requests, row)
         catch_up(sim, row, request)
         row = request.next
+
+
+#: What `follow` sums up by number of refreshes; `worst_sum` is a maximum.
+FOLLOWED = ("num", "absolute", "error", "classifier", "right", "worst_sum")
+
+
+@entry_point
+def follow(simulators: Any, index: int, output_tokens: Any, first: Any, sums: Any) -> None:
+    """Refresh the predictions of requests of int64[n] tokens with first predictions float64[n], from their first token
+    to their last, and add up their errors in float64[refreshes, FOLLOWED]; row 0 of each table serves them all."""
+    sim = simulators[index]
+    rule = refreshing_at(sim.refreshing, 0)
+    request = request_at(sim.requests, 0)
+    estimate = estimate_at(sim.estimates, 0)
+    for place in range(len(output_tokens)):
+        request.id = place
+        request.initial_predicted_output_tokens = first[place]
+        hidden_at(sim.hidden, 0).output_tokens = output_tokens[place]
+        begin(sim, 0, request)
+        for number in range(1, quotient(output_tokens[place] - 1, rule.every) + 1):
+            if math.isnan(first[place]):
+                break
+            request.generated_tokens = number * rule.every
+            catch_up(sim, 0, request)
+            remaining = output_tokens[place] - number * rule.every
+            error = request.predicted_output_tokens - output_tokens[place]
+            likeliest, total = 0, 0.0
+            for each in range(rule.bins):
+                total += estimate.posterior[each]
+                if estimate.posterior[each] > estimate.posterior[likeliest]:
+                    likeliest = each
+            row = sums[number]
+            row[0] += 1.0
+            row[1] += abs(error)
+            row[2] += error
+            row[3] += abs(_centre(rule, place, output_tokens[place], number) - remaining)
+            row[4] += 1.0 if likeliest == min(int(remaining / rule.width), rule.bins - 1) else 0.0
+            row[5] = max(row[5], abs(total - 1.0))

@@ -17,6 +17,7 @@ from scipy.special import log_ndtr, ndtr
 from llmqgym.errors import InputError
 from llmqgym.specs import build
 from llmqgym.workload.checks import check_count, check_real, check_shares, read_numbers
+from llmqgym.workload.streams import random_stream
 from llmqgym.workload.workload import MAX_TOKENS
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,11 @@ def make_length_law(spec: str) -> LengthLaw:
     """
     law: LengthLaw = build("length law", spec, LENGTH_LAWS)
     return law
+
+
+def draw_outputs(spec: str, num: int, seed: int) -> NDArray[np.int64]:
+    """Output lengths [num] of a law, from the stream that a generated workload of this seed would use."""
+    return make_length_law(spec).tokens(random_stream(seed, "output_lengths").standard_normal(num))
 
 
 def constant(tokens: int) -> LengthLaw:

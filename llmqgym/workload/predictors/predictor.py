@@ -21,6 +21,20 @@ Floats = NDArray[np.float64]
 MAX_COST_S = 3600.0
 
 
+@dataclass(frozen=True)
+class Looks:
+    """How the kernel refreshes predictions (kernel/tables.py: REFRESHING): every `every` tokens, over `bins` bins of
+    `width` tokens, with an error of `scale` tokens and weights that fall off over `spread` tokens."""
+
+    seed: int
+    every: int
+    bins: int
+    width: float
+    scale: float
+    spread: float
+    persistence: float
+
+
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """What is said of n requests, each float64 [n], unrounded; nan: nothing."""
@@ -55,11 +69,15 @@ class Draws:
     def __init__(self, seed: int) -> None:
         self._normal = random_stream(seed, "predictions")
         # A child's number is never given to another kind.
-        self._missing, self._uniform, self._exponential, self._choice = self._normal.spawn(4)
+        self._missing, self._uniform, self._exponential, self._choice, self._second_normal = self._normal.spawn(5)
 
     def normal(self, num: int) -> Floats:
         """N(0, 1)."""
         return self._normal.standard_normal(num)
+
+    def second_normal(self, num: int) -> Floats:
+        """N(0, 1), independent of the first."""
+        return self._second_normal.standard_normal(num)
 
     def uniform(self, num: int) -> Floats:
         """Uniform in [0, 1)."""
@@ -96,6 +114,9 @@ class Predictor(ABC):
     #: Whether `prepare` is to be called with lengths of the trace before the first prediction.
     needs_reference: ClassVar[bool] = False
 
+    #: A length law (workload/lengths.py) of outputs like those that it was made for: what a report is on by default.
+    usual_lengths: ClassVar[str] = "lognormal:median=160,sigma=0.8,max=4096"
+
     def __post_init__(self) -> None:
         """Raises InputError for a setting out of its bounds."""
         self._check("missing", 0, 1)
@@ -112,6 +133,10 @@ class Predictor(ABC):
 
     def classes(self, output_tokens: Ints, point: Floats) -> tuple[Ints, Ints] | None:
         """The true and the predicted class of requests, each [n]; None where the predictor has no classes."""
+        return None
+
+    def looks(self, seed: int) -> Looks | None:
+        """How predictions are refreshed while requests run; None: they are not."""
         return None
 
     @abstractmethod

@@ -66,6 +66,12 @@ PREDICTORS: dict[str, Entry] = {
     "one_bit": Entry("one_bit", "OneBit", "0 short, threshold long, flipped with a chance", _THEORY),
     "bins": Entry("bins", "Bins", "mean length of a predicted class, by a confusion matrix", "SSJF, arXiv 2404.08509"),
     "interval": Entry("interval", "Interval", "bounds low c, high c with c = x / U[low, high]", "arXiv 2508.14544"),
+    "refreshing": Entry(
+        "refreshing",
+        "Refreshing",
+        "an estimate from the prompt, and a new one of what remains every few tokens",
+        "TRAIL, arXiv 2410.01035",
+    ),
     "rank": Entry("rank", "Rank", "score in (0, 1) with Kendall tau to x", "LTR, arXiv 2408.15792"),
 }
 

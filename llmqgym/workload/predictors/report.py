@@ -12,6 +12,7 @@ from llmqgym.workload.predictors.apply import REFERENCE_REQUESTS
 from llmqgym.workload.predictors.bins import PreparedBins
 from llmqgym.workload.predictors.channel import Channel
 from llmqgym.workload.predictors.fit import fit_confusion, fit_within
+from llmqgym.workload.predictors.follow import follow_requests
 from llmqgym.workload.predictors.one_bit import OneBit
 from llmqgym.workload.predictors.predictor import Draws, Floats, Ints, Predictions, Predictor
 from llmqgym.workload.predictors.registry import make_predictor
@@ -38,7 +39,8 @@ def report(spec: str, lengths: PredictedLengths, seed: int, *, long_tokens: floa
     """A plain dictionary: `predicted` is what `spec` is worth (worth.py), `real` what the file's own predictions are.
 
     `channel` is that of `bins`, `fitted` the one that fits the file's predictor, and `largest_difference` the most by
-    which two entries of their confusion matrices differ; each None where there is none. `long_tokens` None is the
+    which two entries of their confusion matrices differ; `followed` what refreshed predictions are worth while
+    requests run (follow.py); each None where there is none. `long_tokens` None is the
     threshold of `one_bit`, else the p90. Raises InputError for a bad spec, or `trace` for a file without predictions.
     """
     truth = lengths.output_tokens
@@ -65,6 +67,7 @@ def report(spec: str, lengths: PredictedLengths, seed: int, *, long_tokens: floa
         "channel": None if channel is None else channel.document(),
         "fitted": None if fitted is None else fitted.document(),
         "largest_difference": _largest_difference(channel, fitted),
+        "followed": None if predictor is None else _followed(predictor, truth, seed),
     }
 
 
@@ -73,6 +76,13 @@ def _worth_of(predictor: Predictor, truth: Ints, seed: int, long_tokens: float |
     has_mask = ~np.isnan(said.point)
     classes = predictor.classes(truth[has_mask], said.point[has_mask])
     return worth(truth, said, in_tokens=predictor.in_tokens, classes=classes, long_tokens=long_tokens)
+
+
+def _followed(predictor: Predictor, truth: Ints, seed: int) -> dict[str, Any] | None:
+    looks = predictor.looks(seed)
+    if looks is None:
+        return None
+    return follow_requests(truth, predictor.predict(truth, Draws(seed)).point, looks)
 
 
 def _worth_of_real(real: _Real, truth: Ints, long_tokens: float | None) -> dict[str, float]:
