@@ -19,8 +19,8 @@ KV_EFFICIENCY = 0.80  # of the memory bandwidth, for the KV cache in decode atte
 ATTENTION_EFFICIENCY = 0.50  # of the BF16 FLOP/s, in prefill attention
 PEER_EFFICIENCY = 0.80  # of the bandwidth between GPUs
 LAYER_MS, DECODE_LAYER_MS, PREFILL_LAYER_MS, ALL_REDUCE_MS = 0.009, 0.033, 0.054, 0.060
-#: Tokens are multiplied in tiles of so many rows: arithmetic is paid for whole tiles.
-TILE_TOKENS = 128
+#: Tokens are multiplied in tiles of so many rows, few tokens in smaller ones: arithmetic is paid for whole tiles.
+LEAST_TILE, TILE = 16, 128
 #: Share of the memory bandwidth at which the LM head is read; assumed, as in AIConfigurator.
 LM_HEAD_EFFICIENCY = 0.8
 MAX_TOKENS = 32_768
@@ -40,7 +40,8 @@ class Roofline(NamedTuple):
     def gemm_ms(self, tokens: Array, outputs: int, inputs: int) -> Array:
         """The longer of reading weights and activations, and multiplying whole tiles."""
         moved = outputs * inputs * BYTES[self.shard.weight_precision] + tokens * (outputs + inputs) * BF16_BYTES
-        flops = 2.0 * outputs * inputs * TILE_TOKENS * np.ceil(tokens / TILE_TOKENS)
+        tile = np.clip(2.0 ** np.ceil(np.log2(tokens)), LEAST_TILE, TILE)
+        flops = 2.0 * outputs * inputs * tile * np.ceil(tokens / tile)
         rate = self.gpu.fp8_flops if self.shard.weight_precision == "fp8" else None
         arithmetic_ms = flops / (GEMM_EFFICIENCY * (rate or self.gpu.bf16_flops)) * 1e3
         times: Array = np.maximum(self.elementwise_ms(moved), arithmetic_ms)
