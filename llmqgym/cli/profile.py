@@ -19,7 +19,7 @@ def _group() -> None:
 
 @app.command()
 def make(
-    gpu: Annotated[str, typer.Option(help="a100, h100, h200, b200, l40s, a10, rtx-4090 or mi300x.")],
+    gpu: Annotated[str, typer.Option(help="E.g. h200; an unknown one lists them all.")],
     model: Annotated[str, typer.Option(help="E.g. llama-3-70b; an unknown one lists them all.")],
     tp: Annotated[int, typer.Option(help="Tensor parallelism: GPUs of one replica.")] = 1,
     weight_precision: Annotated[str, typer.Option(help="Of the layers: bf16 or fp8.")] = "bf16",
@@ -110,6 +110,7 @@ def _print_report(report: dict[str, Any]) -> None:
         made = report["made"]
         out.print(_samples(made["samples"], f"made by {made['maker']}, {report['note']}", None))
         out.print(_end_to_end(made["end_to_end"], f"made by {made['maker']}, {report['end_to_end_note']}"))
+        out.print(_against_tables(made.get("against_tables", [])))
 
 
 def _samples(rows: list[dict[str, Any]], title: str, limit: float | None) -> Any:
@@ -123,6 +124,20 @@ def _samples(rows: list[dict[str, Any]], title: str, limit: float | None) -> Any
         by_kind = [f"{row['by_kind'][kind]['mean']:.1%}" if kind in row["by_kind"] else "" for kind in kinds]
         verdict = "" if limit is None else "ok" if row["mean"] <= limit else "[red]too large[/red]"
         table.add_row(row["name"], str(row["n"]), *errors, *by_kind, verdict)
+    return table
+
+
+def _against_tables(rows: list[dict[str, Any]]) -> Any:
+    """The roofline against AIConfigurator's tables, by kind of iteration."""
+    from rich.table import Table
+
+    if not rows:
+        return ""
+    kinds = ("decode", "prefill", "mixed")
+    table = Table("gpu", "model", "tp", *kinds, title="roofline against AIConfigurator's tables", title_justify="left")
+    for row in rows:
+        errors = ["mean {mean:.0%}, worst {max:.0%}, bias {bias:+.0%}".format(**row[kind]) for kind in kinds]
+        table.add_row(row["gpu"], row["model"], str(row["tensor_parallel"]), *errors)
     return table
 
 

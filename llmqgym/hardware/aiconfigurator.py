@@ -112,6 +112,11 @@ class MeasuredOperators:
         return _fit([np.ones_like(pairs), np.sqrt(pairs), pairs], times, rest_ms(tokens))
 
 
+def has_tables() -> bool:
+    """Whether the tables are installed."""
+    return find_spec(PACKAGE) is not None
+
+
 def release() -> str:
     """The release of the tables."""
     return version(DISTRIBUTION)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from llmqgym.errors import unknown
+from llmqgym.hardware.aiconfigurator import has_tables
 from llmqgym.hardware.documents import named_profiles
 from llmqgym.hardware.endtoend import NOTE as END_TO_END_NOTE
 from llmqgym.hardware.endtoend import end_to_end
 from llmqgym.hardware.integers import IntegerProfile
-from llmqgym.hardware.make import measured_twins, twin_of
+from llmqgym.hardware.make import measured_twins, roofline_against_tables, twin_of
 from llmqgym.hardware.profile import PS_PER_MS, HardwareProfile
 from llmqgym.hardware.registry import load_profile
 from llmqgym.hardware.samples import MEASURED, SAMPLES, Sample, config_of, read_measured, read_samples
@@ -41,7 +42,8 @@ def check_report(folder: str | Path, maker: str | None = None) -> dict[str, Any]
 
     `samples` is check_all; `end_to_end` the shipped profiles against Splitwise's measurements, a row for each setting;
     `made`, where `maker` is 'roofline' or 'aiconfigurator', the same two of the profiles that it makes for the shipped
-    pairs and for the measured ones. Raises InputError when a file cannot be read or the maker lacks its tables.
+    pairs and for the measured ones, and `against_tables`, the roofline against AIConfigurator's tables if installed.
+    Raises InputError when a file cannot be read or the maker lacks its tables.
     """
     samples = read_samples(Path(folder) / SAMPLES)
     measured = read_measured(Path(folder) / MEASURED)
@@ -58,6 +60,8 @@ def check_report(folder: str | Path, maker: str | None = None) -> dict[str, Any]
             "samples": [_check(twin_of(profile, maker), samples) for profile in shipped],
             "end_to_end": end_to_end(measured_twins(measured, maker), measured),
         }
+        if maker == "roofline" and has_tables():
+            report["made"]["against_tables"] = roofline_against_tables()
     return report
 
 

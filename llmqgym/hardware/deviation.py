@@ -1,4 +1,4 @@
-"""How far made profiles are from the shipped ones, over a fixed set of iterations: the known error of what is made."""
+"""How far made profiles are from others, over a fixed set of iterations: the known error of what is made."""
 
 from __future__ import annotations
 
@@ -29,8 +29,13 @@ def against_shipped(twin: Callable[[HardwareProfile], HardwareProfile]) -> dict[
     Returns num_profiles and, by kind, the mean and the worst error and the mean with its sign, as fractions.
     """
     shipped = [load_profile(name) for name in named_profiles()]
-    pairs = [(_bare(profile), _bare(twin(profile))) for profile in shipped]
-    errors: dict[str, Any] = {"num_profiles": len(pairs)}
+    return {"num_profiles": len(shipped), **errors_over([(profile, twin(profile)) for profile in shipped])}
+
+
+def errors_over(profiles: list[tuple[HardwareProfile, HardwareProfile]]) -> dict[str, Any]:
+    """Errors of the second of each pair against the first, by kind of iteration: mean, max and bias, as fractions."""
+    pairs = [(_bare(reference), _bare(twin)) for reference, twin in profiles]
+    errors: dict[str, Any] = {}
     for kind, iterations in ITERATIONS.items():
         found = np.array([error for pair in pairs for error in _errors(*pair, iterations)])
         sizes = np.abs(found)

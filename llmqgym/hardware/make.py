@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llmqgym.errors import InputError, unknown
 from llmqgym.hardware.aiconfigurator import MeasuredOperators, NotInTables, release
 from llmqgym.hardware.capacity import kv_token_capacity
-from llmqgym.hardware.deviation import against_shipped, in_words
+from llmqgym.hardware.deviation import against_shipped, errors_over, in_words
 from llmqgym.hardware.documents import Document, profile_from
-from llmqgym.hardware.gpus import Gpu, find_gpu
-from llmqgym.hardware.models import BYTES, find_model, published_model
+from llmqgym.hardware.gpus import GPUS, Gpu, find_gpu
+from llmqgym.hardware.models import BYTES, MODELS, find_model, published_model
 from llmqgym.hardware.profile import DEFAULT_HOST_MEMORY_BYTES, HardwareProfile
-from llmqgym.hardware.roofline import LM_HEAD_EFFICIENCY, Roofline, lm_head_ms
+from llmqgym.hardware.roofline import ALL_REDUCE_MS, LM_HEAD_EFFICIENCY, Roofline, lm_head_ms
 from llmqgym.hardware.shard import Operators, Shard, check_ways, token_table
 
 MAKERS = ("aiconfigurator", "roofline")
 SOURCES = ("auto", *MAKERS)
+#: The pairs on which the two makers are compared.
+COMPARED = (("llama-3.1-8b", 1), ("llama-3.1-70b", 2), ("llama-3.1-70b", 4), ("llama-3.1-70b", 8))
 
 
 class Made(NamedTuple):
@@ -77,6 +79,20 @@ def measured_twins(configs: Iterable[str], maker: str) -> list[HardwareProfile]:
     return [_unlimited(gpu, model, int(ways.removeprefix("tp")), maker) for gpu, model, ways in parts]
 
 
+def roofline_against_tables() -> list[dict[str, Any]]:
+    """Errors of the roofline against the profiles from AIConfigurator's tables, on every GPU that has them.
+
+    One row for each GPU and pair of COMPARED: gpu, model, tensor_parallel, and the errors by kind of iteration.
+    Raises NotInTables when the tables are not installed.
+    """
+    rows = []
+    for gpu in (gpu for gpu in GPUS.values() if gpu.tables):
+        for name, ways in COMPARED:
+            measured, bound = (_unlimited(gpu.name, MODELS[name].published, ways, maker) for maker in MAKERS)
+            rows.append({"gpu": gpu.name, "model": name, "tensor_parallel": ways, **errors_over([(measured, bound)])})
+    return rows
+
+
 def _unlimited(gpu: str, published: str, tensor_parallel: int, maker: str) -> HardwareProfile:
     if maker not in MAKERS:
         raise unknown("maker", maker, MAKERS)
@@ -95,7 +111,7 @@ def _times(roofline: Roofline, source: str) -> tuple[Document, str, str, str]:
         block, fit = token_table(roofline.shard, MeasuredOperators(roofline))
     except NotInTables as missing:
         if source == "aiconfigurator":
-            raise InputError(f"{missing}: or take --source roofline.") from missing
+            raise InputError(f"{missing}: --source roofline needs no tables.") from missing
         return *token_table(roofline.shard, roofline), "roofline", str(missing)
     return block, fit, "aiconfigurator", f"release {release()} has this GPU, these heads and this tp"
 
@@ -157,6 +173,12 @@ def _known_error(source: str) -> str:
 
 def _beyond(gpu: Gpu, shard: Shard, source: str) -> str:
     """What the roofline cannot know of this pair."""
-    if source == "roofline" and gpu.peer_bytes_per_s == gpu.link_bytes_per_s and shard.tensor_parallel > 2:
-        return "More than two GPUs on PCIe share its switches: the all-reduce is slower than this one."
-    return ""
+    if source != "roofline" or shard.tensor_parallel == 1:
+        return ""
+    latency_ms = 2 * shard.model.layers * ALL_REDUCE_MS
+    text = (
+        f"{latency_ms:.1f} ms of every iteration are the all-reduce latency of a 2023 stack, CUDA graphs need a tenth."
+    )
+    if gpu.peer_bytes_per_s == gpu.link_bytes_per_s and shard.tensor_parallel > 2:
+        text += " More than two GPUs on PCIe share its switches: prefills take two to five times as long as here."
+    return text

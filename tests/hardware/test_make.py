@@ -203,12 +203,13 @@ def test_without_the_extra_there_is_a_roofline_and_a_hint(monkeypatch: pytest.Mo
 
 
 @needs_tables
-@pytest.mark.parametrize(("gpu", "bound"), [("h200", 0.35), ("b200", 0.6), ("l40s", 0.35)])
-def test_the_roofline_against_the_tables_of_gpus_it_was_not_fitted_to(gpu: str, bound: float) -> None:
-    law = a_roofline(gpu, "llama-3-8b")
-    tokens = np.array([1.0, 64.0, 512.0, 4096.0])
-    measured = layer_ms(law.shard, MeasuredOperators(law), tokens)
-    assert np.abs(layer_ms(law.shard, law, tokens) / measured - 1).max() < bound
+def test_the_roofline_against_the_tables_also_of_gpus_it_was_not_fitted_to() -> None:
+    """On one GPU within a third in the mean; over several, the older all-reduce shows."""
+    rows = make.roofline_against_tables()
+    assert {row["gpu"] for row in rows} == {"a100", "h100", "h200", "b200", "l40s"}
+    for row in rows:
+        if row["tensor_parallel"] == 1:
+            assert all(row[kind]["mean"] < 0.33 for kind in ITERATIONS), row
 
 
 @needs_tables
@@ -249,10 +250,14 @@ def test_a_made_document_says_where_it_is_from_and_how_wrong() -> None:
     assert profile.to_integers(16).swap_block_ps == round(16 * 65_536 / 100e9 * 1e12)
 
 
-def test_gpus_on_pcie_are_warned_of() -> None:
-    with_switch = make_profile("rtx-4090", "llama-3-8b", tensor_parallel=4).document["known_error"]
-    assert "share its switches" in with_switch
-    assert "share its switches" not in a_made()["known_error"]
+def test_what_the_roofline_cannot_know_is_said() -> None:
+    texts = [
+        make_profile(gpu, "llama-3-8b", tensor_parallel=ways, source="roofline").document["known_error"]
+        for gpu, ways in (("rtx-4090", 4), ("rtx-4090", 2), ("h100", 4), ("h100", 1))
+    ]
+    assert ["share its switches" in text for text in texts] == [True, False, False, False]
+    # 2 x 32 layers x 0.06 ms
+    assert ["3.8 ms of every iteration" in text for text in texts] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
