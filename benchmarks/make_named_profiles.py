@@ -3,13 +3,12 @@
     PYTHONPATH=. .venv/bin/python benchmarks/make_named_profiles.py [--source ../shared/profiles]
 
 Run from the repository's root; it rewrites the nine files and prints how far each is from the samples. Everything is
-taken from that folder (fits.json, token_tables.csv, splitwise_measured.csv.gz, README.md) except what is typed below:
-the shape of each model (its published config.json) and of each GPU (its data sheet).
+taken from that folder (fits.json, token_tables.csv, splitwise_measured.csv.gz, README.md) and from the tables of GPUs
+and models in llmqgym/hardware.
 
 Two terms are not in those fits, and a profile carries them apart:
 
-* `lm_head_ms`: time to read the output embedding once, vocabulary x hidden x 2 bytes / tensor_parallel over
-  LM_HEAD_EFFICIENCY x the GPU's memory bandwidth (a few logits rows per iteration: bound by memory).
+* `lm_head_ms`: llmqgym.hardware.roofline.lm_head_ms.
 * `overhead_ms`: for the two pairs that Splitwise measured end to end (Llama-2-70B, tp4) the median over its decode
   points of batch <= 16 of (measured - table - attention - LM head), not below 0. For the other pairs 0, and it says so.
 """
@@ -18,70 +17,25 @@ from __future__ import annotations
 
 import argparse
 import csv
-import gzip
 import json
 import statistics
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from llmqgym.hardware.check import check_all
-from llmqgym.hardware.documents import profile_from
-from llmqgym.hardware.profile import PS_PER_MS, HardwareProfile
+from llmqgym.hardware.documents import profile_from, text_of
+from llmqgym.hardware.endtoend import decode_time_ms, prefill_time_ms
+from llmqgym.hardware.gpus import PCIE_4, PCIE_5, Gpu, find_gpu
+from llmqgym.hardware.models import Model, published_model
+from llmqgym.hardware.profile import DEFAULT_HOST_MEMORY_BYTES, HardwareProfile
+from llmqgym.hardware.roofline import LM_HEAD_EFFICIENCY, lm_head_ms
+from llmqgym.hardware.samples import MEASURED, Point, read_measured
 
 NAMED = Path(__file__).resolve().parents[1] / "llmqgym" / "hardware" / "named"
-BYTES_PER_ELEMENT = 2  # fp16 and bf16
-LM_HEAD_EFFICIENCY = 0.8  # share of the peak bandwidth that a large read reaches; assumed
-HOST_MEMORY_BYTES = 64 * 2**30  # our default for swapped KV
 #: Point batches over which the overhead is calibrated; README: beyond, the sums miss more than an overhead.
 CALIBRATION_BATCH = 16
-
-
-class Gpu(NamedTuple):
-    """Data sheet of a GPU and the usable bandwidth of its host link (README, 'Swap')."""
-
-    splitwise: str
-    memory_bytes: float
-    memory_bytes_per_s: float
-    link_bytes_per_s: float
-    link: str
-
-
-class Model(NamedTuple):
-    """Shape of a model, from its config.json."""
-
-    short: str
-    layers: int
-    kv_heads: int
-    head_dim: int
-    hidden: int
-    vocabulary: int
-    parameters: float
-
-
-class Point(NamedTuple):
-    """Medians of one Splitwise setting: prompt, batch and output in tokens, times in ms."""
-
-    prompt: int
-    batch: int
-    output: int
-    token_ms: float
-    prompt_ms: float
-
-
-GPUS = {
-    "a100": Gpu("a100-80gb", 80e9, 2.039e12, 25e9, "PCIe 4.0 x16"),  # A100-SXM4-80GB
-    "h100": Gpu("h100-80gb", 80e9, 3.35e12, 50e9, "PCIe 5.0 x16"),  # H100-SXM5-80GB
-}
-MODELS = {
-    "Llama-2-7b-hf": Model("llama-2-7b", 32, 32, 128, 4096, 32_000, 6.74e9),
-    "Meta-Llama-3-8B": Model("llama-3-8b", 32, 8, 128, 4096, 128_256, 8.03e9),
-    "Llama-2-70b-hf": Model("llama-2-70b", 80, 8, 128, 8192, 32_000, 68.98e9),
-    "Meta-Llama-3-70B": Model("llama-3-70b", 80, 8, 128, 8192, 128_256, 70.55e9),
-}
-#: The one model that Splitwise measured end to end and that has fits, with the name it bears there.
-SPLITWISE_MODELS = {"Llama-2-70b-hf": "llama2-70b"}
 
 
 def main() -> None:
@@ -91,12 +45,12 @@ def main() -> None:
     fits = json.loads((source / "fits.json").read_text(encoding="utf-8"))
     knots = read_knots(source / "token_tables.csv")
     bands = end_to_end_bands(source / "README.md")
+    measured = read_measured(source / MEASURED)
     NAMED.mkdir(exist_ok=True)
     for config, fit in fits.items():
         document = make_document(config, fit, knots[config], bands)
-        calibrate(document, read_splitwise(source / "splitwise_measured.csv.gz", config))
-        text = json.dumps(document, indent=1, ensure_ascii=False)
-        (NAMED / f"{document['name']}.json").write_text(compact(text) + "\n", encoding="utf-8")
+        calibrate(document, measured.get(config, []))
+        (NAMED / f"{document['name']}.json").write_text(text_of(document), encoding="utf-8")
     for row in check_all(source):
         print(f"{row['name']:26} n {row['n']:5} mean {row['mean']:.2%} p95 {row['p95']:.2%} max {row['max']:.2%}")
 
@@ -104,13 +58,13 @@ def main() -> None:
 def make_document(config: str, fit: dict[str, Any], knots: list[tuple[int, float]], bands: str) -> dict[str, Any]:
     """The document of one pair, its overhead still 0."""
     gpu_name, model_name, parallel = config.split("/")
-    gpu, model, tensor_parallel = GPUS[gpu_name], MODELS[model_name], int(parallel.removeprefix("tp"))
-    name = f"{gpu_name}-{model.short}" + (f"-tp{tensor_parallel}" if tensor_parallel > 1 else "")
+    gpu, model, tensor_parallel = find_gpu(gpu_name), published_model(model_name), int(parallel.removeprefix("tp"))
+    name = f"{gpu_name}-{model.name}" + (f"-tp{tensor_parallel}" if tensor_parallel > 1 else "")
     return {
         "name": name,
         "kind": "token_table",
         "origin": "composed",
-        "source": source_text(config, gpu),
+        "source": source_text(config, gpu, tensor_parallel),
         "known_error": (
             f"The sums without LM head and overhead against end-to-end measurements of a 2023 stack: {bands}"
             + does_not_fit(gpu, model, tensor_parallel)
@@ -119,9 +73,9 @@ def make_document(config: str, fit: dict[str, Any], knots: list[tuple[int, float
         "model": model_name,
         "tensor_parallel": tensor_parallel,
         "kv_token_capacity": fit["kv_token_cap"],
-        "kv_bytes_per_token": 2 * model.layers * model.kv_heads * model.head_dim * BYTES_PER_ELEMENT,
-        "link_bytes_per_s": gpu.link_bytes_per_s,
-        "host_memory_bytes": HOST_MEMORY_BYTES,
+        "kv_bytes_per_token": model.kv_bytes_per_token(),
+        "link_bytes_per_s": gpu.link_bytes_per_s * tensor_parallel,
+        "host_memory_bytes": DEFAULT_HOST_MEMORY_BYTES,
         "max_context_tokens": fit["max_ctx"],
         "max_batch_tokens": knots[-1][0],
         "lm_head_ms": round(lm_head_ms(gpu, model, tensor_parallel), 6),
@@ -130,19 +84,25 @@ def make_document(config: str, fit: dict[str, Any], knots: list[tuple[int, float
     }
 
 
-def source_text(config: str, gpu: Gpu) -> str:
+def source_text(config: str, gpu: Gpu, tensor_parallel: int) -> str:
     scaled = " (H100 Llama-3-8B scaled from H100 Llama-2-7B)" if config.startswith("h100/Meta-Llama-3-8B") else ""
     return (
         f"{config}: linear operators from microsoft/vidur's per-operator profiles (MIT, MLSys'24){scaled}; "
         "attention from NVIDIA AIConfigurator 0.12.0 (Apache-2.0), vLLM FlashAttention; "
         "composed per operator, fitted by least squares. LM head: 2 bytes x vocabulary x hidden / tp "
-        f"at {LM_HEAD_EFFICIENCY:.0%} of {gpu.memory_bytes_per_s / 1e12:g} TB/s. Host link: {gpu.link}."
+        f"at {LM_HEAD_EFFICIENCY:.0%} of {gpu.memory_bytes_per_s / 1e12:g} TB/s. "
+        f"Host link: {link_text(gpu, tensor_parallel)}."
     )
+
+
+def link_text(gpu: Gpu, tensor_parallel: int) -> str:
+    link = {PCIE_4: "PCIe 4.0 x16", PCIE_5: "PCIe 5.0 x16"}[gpu.link_bytes_per_s]
+    return link if tensor_parallel == 1 else f"{link} of each of the {tensor_parallel} GPUs, all at once"
 
 
 def does_not_fit(gpu: Gpu, model: Model, tensor_parallel: int) -> str:
     """A warning for the pairs whose weights no real server of this kind could hold."""
-    weight_bytes = model.parameters * BYTES_PER_ELEMENT
+    weight_bytes = model.weight_bytes()
     memory_bytes = gpu.memory_bytes * tensor_parallel
     if weight_bytes < memory_bytes:
         return ""
@@ -150,11 +110,6 @@ def does_not_fit(gpu: Gpu, model: Model, tensor_parallel: int) -> str:
         f" Hypothetical: {weight_bytes / 1e9:.0f} GB of weights do not fit in {memory_bytes / 1e9:.0f} GB; "
         "the times and the KV capacity are as if they did."
     )
-
-
-def lm_head_ms(gpu: Gpu, model: Model, tensor_parallel: int) -> float:
-    weight_bytes = model.vocabulary * model.hidden * BYTES_PER_ELEMENT / tensor_parallel
-    return weight_bytes / (LM_HEAD_EFFICIENCY * gpu.memory_bytes_per_s) * 1e3
 
 
 def table_block(fits: dict[str, Any], knots: list[tuple[int, float]]) -> dict[str, Any]:
@@ -185,8 +140,9 @@ def calibrate(document: dict[str, Any], measured: list[Point]) -> None:
         document["known_error"] += " overhead_ms is 0: this pair was not measured end to end; set it for an old engine."
         return
     bare = profile_from(document)
+    integers = bare.to_integers(1)
     small = [point for point in measured if point.batch <= CALIBRATION_BATCH]
-    misses = [point.token_ms - decode_time_ms(bare, point) for point in small]
+    misses = [point.token_ms - decode_time_ms(integers, point) for point in small]
     overhead_ms = max(0.0, round(statistics.median(misses), 3))
     document["overhead_ms"] = overhead_ms
     full = replace(bare, overhead_ms=overhead_ms)
@@ -199,24 +155,14 @@ def calibrate(document: dict[str, Any], measured: list[Point]) -> None:
 
 def what_is_left(profile: HardwareProfile, measured: list[Point]) -> dict[str, list[float]]:
     """Relative errors of the calibrated profile against the measurements, by regime."""
-    decode = [(point.batch, decode_time_ms(profile, point) / point.token_ms - 1) for point in measured]
+    integers = profile.to_integers(1)
+    decode = [(point.batch, decode_time_ms(integers, point) / point.token_ms - 1) for point in measured]
     prompts = [point for point in measured if point.batch == 1 and 512 <= point.prompt <= 2048]
     return {
         f"decode, batch <= {CALIBRATION_BATCH}": [error for batch, error in decode if batch <= CALIBRATION_BATCH],
         f"decode, batch > {CALIBRATION_BATCH}": [error for batch, error in decode if batch > CALIBRATION_BATCH],
-        "one prompt of 512-2048 tokens": [prefill_time_ms(profile, p) / p.prompt_ms - 1 for p in prompts],
+        "one prompt of 512-2048 tokens": [prefill_time_ms(integers, p) / p.prompt_ms - 1 for p in prompts],
     }
-
-
-def decode_time_ms(profile: HardwareProfile, point: Point) -> float:
-    """The profile's decode time at the mean context of the measured run, prompt + output / 2."""
-    kv_tokens = point.batch * (point.prompt + point.output // 2)
-    return profile.to_integers(1).iteration_ps(0, 0, point.batch, kv_tokens) / PS_PER_MS
-
-
-def prefill_time_ms(profile: HardwareProfile, point: Point) -> float:
-    tokens = point.batch * point.prompt
-    return profile.to_integers(1).iteration_ps(tokens, tokens * point.prompt, 0, 0) / PS_PER_MS
 
 
 def read_knots(path: Path) -> dict[str, list[tuple[int, float]]]:
@@ -232,35 +178,6 @@ def end_to_end_bands(readme: Path) -> str:
     text = readme.read_text(encoding="utf-8")
     start = text.index("decode, batch up to 16:")
     return " ".join(text[start : text.index("\n", start)].split())
-
-
-def read_splitwise(path: Path, config: str) -> list[Point]:
-    """Medians over the repetitions of each setting of this pair; empty where it was not measured."""
-    gpu, model, parallel = config.split("/")
-    pair = (SPLITWISE_MODELS.get(model), GPUS[gpu].splitwise, parallel.removeprefix("tp"))
-    groups: dict[tuple[int, int, int], list[tuple[float, float]]] = defaultdict(list)
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if (row["model"], row["hardware"], row["tensor_parallel"]) == pair:
-                setting = (int(row["prompt_size"]), int(row["batch_size"]), int(row["token_size"]))
-                groups[setting].append((float(row["token_time"]), float(row["prompt_time"])))
-    return [
-        Point(*setting, *(statistics.median(times) for times in zip(*rows, strict=True)))
-        for setting, rows in sorted(groups.items())
-    ]
-
-
-def compact(text: str) -> str:
-    """Put lists of numbers on one line."""
-    lines: list[str] = []
-    inside = False
-    for line in text.splitlines():
-        if inside:
-            lines[-1] += line.strip()
-        else:
-            lines.append(line)
-        inside = line.endswith("[") or (inside and not line.strip().startswith("]"))
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,36 +1,25 @@
-"""How well a profile's integers meet the sampled iteration times that it was fitted to."""
+"""How well profiles meet the public figures: the samples they were fitted to, and end-to-end measurements."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from llmqgym.errors import InputError, unknown
+from llmqgym.errors import unknown
+from llmqgym.hardware.aiconfigurator import has_tables
 from llmqgym.hardware.documents import named_profiles
+from llmqgym.hardware.endtoend import NOTE as END_TO_END_NOTE
+from llmqgym.hardware.endtoend import end_to_end
 from llmqgym.hardware.integers import IntegerProfile
+from llmqgym.hardware.make import measured_twins, roofline_against_tables, twin_of
 from llmqgym.hardware.profile import PS_PER_MS, HardwareProfile
 from llmqgym.hardware.registry import load_profile
+from llmqgym.hardware.samples import MEASURED, SAMPLES, Sample, config_of, read_measured, read_samples
 
-SAMPLES = "sampled_iteration_times.csv.gz"
-COLUMNS = ("config", "prefill_tokens", "prefill_prior_kv", "decode_batch", "decode_kv_tokens", "kind", "iter_ms")
 NOTE = "compared without lm_head_ms and overhead_ms: the composed samples contain neither"
-
-
-class Sample(NamedTuple):
-    """One iteration: p prefill tokens after k in the cache, B decodes holding S KV tokens, and its time."""
-
-    kind: str  #: 'decode', 'prefill' or 'mixed'
-    prefill_tokens: int
-    prefill_prior_kv: int
-    decode_batch: int
-    decode_kv_tokens: int
-    iter_ms: float
 
 
 def check(profile: HardwareProfile, samples_path: str | Path) -> dict[str, Any]:
@@ -39,18 +28,41 @@ def check(profile: HardwareProfile, samples_path: str | Path) -> dict[str, Any]:
     Returns name, config, note, n and the mean, p95 and max of |t / sample - 1| as fractions, overall and under
     `by_kind`. Raises InputError when the file cannot be read or has no sample of this pair.
     """
-    return _check(profile, _read_samples(Path(samples_path)))
+    return _check(profile, read_samples(Path(samples_path)))
 
 
 def check_all(folder: str | Path) -> list[dict[str, Any]]:
     """`check` of every shipped profile against the samples in `folder`."""
-    samples = _read_samples(Path(folder) / SAMPLES)
+    samples = read_samples(Path(folder) / SAMPLES)
     return [_check(load_profile(name), samples) for name in named_profiles()]
 
 
-def config_of(profile: HardwareProfile) -> str:
-    """The name of the profile's pair in the samples, e.g. 'a100/Meta-Llama-3-8B/tp1'."""
-    return f"{profile.gpu}/{profile.model}/tp{profile.tensor_parallel}"
+def check_report(folder: str | Path, maker: str | None = None) -> dict[str, Any]:
+    """Everything there is to hold profiles against in `folder`: a document of three parts.
+
+    `samples` is check_all; `end_to_end` the shipped profiles against Splitwise's measurements, a row for each setting;
+    `made`, where `maker` is 'roofline' or 'aiconfigurator', the same two of the profiles that it makes for the shipped
+    pairs and for the measured ones, and `against_tables`, the roofline against AIConfigurator's tables if installed.
+    Raises InputError when a file cannot be read or the maker lacks its tables.
+    """
+    samples = read_samples(Path(folder) / SAMPLES)
+    measured = read_measured(Path(folder) / MEASURED)
+    shipped = [load_profile(name) for name in named_profiles()]
+    report: dict[str, Any] = {
+        "note": NOTE,
+        "end_to_end_note": END_TO_END_NOTE,
+        "samples": [_check(profile, samples) for profile in shipped],
+        "end_to_end": end_to_end(shipped, measured),
+    }
+    if maker is not None:
+        report["made"] = {
+            "maker": maker,
+            "samples": [_check(twin_of(profile, maker), samples) for profile in shipped],
+            "end_to_end": end_to_end(measured_twins(measured, maker), measured),
+        }
+        if maker == "roofline" and has_tables():
+            report["made"]["against_tables"] = roofline_against_tables()
+    return report
 
 
 def _check(profile: HardwareProfile, samples: dict[str, list[Sample]]) -> dict[str, Any]:
@@ -78,35 +90,3 @@ def _summary(errors: np.ndarray) -> dict[str, Any]:
         "p95": float(np.percentile(errors, 95)),
         "max": float(errors.max()),
     }
-
-
-def _read_samples(path: Path) -> dict[str, list[Sample]]:
-    """Samples by config from a .csv or .csv.gz."""
-    opened = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opened(path, "rt", encoding="utf-8", newline="") as file:
-            return _parse_samples(path, file)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read samples {str(path)!r} ({error}): name a .csv or .csv.gz file.") from error
-
-
-def _parse_samples(path: Path, lines: Iterable[str]) -> dict[str, list[Sample]]:
-    reader = csv.DictReader(lines)
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise InputError(f"samples {str(path)!r} lack the columns {', '.join(missing)}: the header is {COLUMNS}.")
-    samples: dict[str, list[Sample]] = {}
-    for row in reader:
-        samples.setdefault(row["config"], []).append(_sample(path, reader.line_num, row))
-    return samples
-
-
-def _sample(path: Path, line: int, row: dict[str, Any]) -> Sample:
-    try:
-        p, k, batch, kv_tokens = (int(row[column]) for column in COLUMNS[1:5])
-        iter_ms = float(row["iter_ms"])
-    except (TypeError, ValueError) as error:
-        raise InputError(f"samples {str(path)!r}, line {line}: {error}: write numbers.") from error
-    if min(p, k, batch, kv_tokens) < 0 or not 0.0 < iter_ms < float("inf"):
-        raise InputError(f"samples {str(path)!r}, line {line}: counts must be >= 0 and iter_ms > 0: correct it.")
-    return Sample(row["kind"], p, k, batch, kv_tokens, iter_ms)

@@ -99,6 +99,25 @@ def profile_from(document: Document, kind: str | None = None) -> HardwareProfile
     )
 
 
+def text_of(document: Document) -> str:
+    """The document as indented JSON with each list of numbers on one line; `parse` reads it back.
+
+    >>> print(text_of({"knots_tokens": [1, 2]}), end="")
+    {
+     "knots_tokens": [1,2]
+    }
+    """
+    lines: list[str] = []
+    inside = False
+    for line in json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).splitlines():
+        if inside:
+            lines[-1] += line.strip()
+        else:
+            lines.append(line)
+        inside = line.endswith("[") or (inside and not line.strip().startswith("]"))
+    return "\n".join(lines) + "\n"
+
+
 def _check(where: str, document: object) -> None:
     top = _object(where, "the document", document)
     _known_keys(f"key of profile {where}", top, (*_TEXTS, *COMMON, *_DOCUMENT_ONLY))

@@ -70,7 +70,7 @@ class HardwareProfile:
     tensor_parallel: int = 1
     kv_token_capacity: int | None = None  #: tokens of KV cache beside the weights; None: unlimited
     kv_bytes_per_token: int = 0  #: over all GPUs of the replica
-    link_bytes_per_s: float = DEFAULT_LINK_BYTES_PER_S  #: host link, each way
+    link_bytes_per_s: float = DEFAULT_LINK_BYTES_PER_S  #: host links of all GPUs together, each way
     host_memory_bytes: int = DEFAULT_HOST_MEMORY_BYTES  #: for swapped KV
     max_context_tokens: int | None = None  #: measured range of contexts; None: no range
     max_batch_tokens: int | None = None  #: measured range of N; None: no range

@@ -26,6 +26,10 @@ _REQUIRED = {"linear": "base_ms", "constant": "iteration_ms"}
 _UNLIMITED = ("kv_token_capacity", "max_context_tokens", "max_batch_tokens")
 
 
+#: How the files end that `llmqgym profile make` writes and the list of profiles looks for.
+MADE_SUFFIX = ".profile.json"
+
+
 class ProfileRow(NamedTuple):
     """One line of the list of profiles."""
 
@@ -38,19 +42,23 @@ class ProfileRow(NamedTuple):
     known_error: str
 
 
-def list_profiles() -> list[ProfileRow]:
-    """Every profile there is: the shipped ones, then the abstract kinds, then the form for one's own file."""
+def list_profiles(folder: str | Path = ".") -> list[ProfileRow]:
+    """Every profile there is: the shipped ones, the abstract kinds, the made ones in `folder`, and the form for a file.
+
+    Made ones are the files named *.profile.json; raises InputError for one that is no profile.
+    """
     shipped = [_row(name, profile_from(read_named(name))) for name in named_profiles()]
     abstract = [ProfileRow(name, name, "abstract", "", "", text, "") for name, (text, _) in _ABSTRACT.items()]
-    own = ProfileRow("token_table:file=PATH.json", "token_table", "", "", "", "your own file", "")
-    return [*shipped, *abstract, own]
+    made = [_row(str(path), profile_from(read_file(path))) for path in sorted(Path(folder).glob(f"*{MADE_SUFFIX}"))]
+    own = ProfileRow("PATH.json", "", "", "", "", "a file of your own, or of `llmqgym profile make`", "")
+    return [*shipped, *abstract, *made, own]
 
 
 def load_profile(spec: str) -> HardwareProfile:
     """The profile that a spec names.
 
     A shipped name, `linear:base_ms=..,token_ms=..,decode_ms=..,kv_ms=..,square_ms=..`, `constant:iteration_ms=..`,
-    `iterations`, `staircase:base_ms=..,step_ms=..,tile_tokens=..` or `token_table:file=PATH.json`; the settings of
+    `iterations`, `staircase:base_ms=..,step_ms=..,tile_tokens=..`, or a file, `PATH.json`; the settings of
     the kind and of the hardware (`kv_token_capacity=unlimited` too) may follow, and `kind=linear` chooses a shipped
     profile's or a file's other kind. Raises InputError for an unknown name or setting and for a bad value.
 
@@ -62,6 +70,8 @@ def load_profile(spec: str) -> HardwareProfile:
     name, settings = parse_spec(spec)
     if name in _ABSTRACT:
         return _abstract(spec, name, settings)
+    if name.endswith(".json"):
+        return _overridden(spec, read_file(Path(name)), settings)
     if name == "token_table":
         return _overridden(spec, _user_document(settings), settings)
     if name not in named_profiles():
