@@ -69,7 +69,8 @@ def main() -> None:
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
             f"{num:>11,} requests  {spent_s:7.2f} s  {spent_s / num * 1e6:.3f} us a request, of which "
-            f"{result.wall_s / num * 1e6:.3f} drawing and simulating  peak {peak_mb:.1f} MB  {result.summary['stability']}"
+            f"{result.wall_s / num * 1e6:.3f} drawing and simulating  peak {peak_mb:.1f} MB  little_residual "
+            f"{result.summary['little_residual']}"
         )
 
 

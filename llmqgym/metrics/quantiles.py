@@ -39,7 +39,7 @@ class Sample:
 
     def add(self, values: Floats) -> None:
         """Take in `values` [n]. Raises ValueError for a negative one, OutputError if the disk is full."""
-        known = values[~np.isnan(values)]
+        known = values[~np.isnan(values)] + 0.0  # which makes -0.0 the 0.0 that it equals
         self.num_nan += len(values) - len(known)
         if len(known) and known.min() < 0:
             raise ValueError(f"a sample is of values from 0 on, not {known.min()}.")
@@ -75,14 +75,14 @@ class Sample:
             self._disk = Scratch(np.dtype(np.int64))
         self._sums.append(float(self._run.sum()))
         self._largest = self.max()
-        self._disk.write(self._num_runs * len(self._run), np.sort(_bits(self._run)))
+        self._disk.write(self._num_runs * len(self._run), np.sort(self._run).view(np.int64))
         self._num_runs += 1
         self._filled = 0
 
     def _order_statistics(self, ranks: Ints) -> Floats:
         """The values that have `ranks` [k] smaller ones or equals before them."""
         low = np.zeros(len(ranks), np.int64)
-        high = np.full(len(ranks), _bits(np.array([self.max()]))[0])
+        high = np.full(len(ranks), np.float64(self.max()).view(np.int64))
         which = np.arange(len(ranks))
         while (low < high).any():
             step = (high - low) // _PARTS + 1
@@ -94,7 +94,7 @@ class Sample:
     def _num_up_to(self, bounds: Ints) -> Ints:
         """How many values are at most `bounds` [k, m], as bit patterns."""
         size = len(self._run)
-        counts = np.searchsorted(np.sort(_bits(self._run[: self._filled])), bounds, "right")
+        counts = np.searchsorted(np.sort(self._run[: self._filled]).view(np.int64), bounds, "right")
         for number in range(self._num_runs):
             assert self._disk is not None
             counts += np.searchsorted(self._disk.read(number * size, size), bounds, "right")
@@ -114,8 +114,3 @@ def distribution(sample: Sample) -> dict[str, float | None]:
     quantiles = sample.percentiles(list(QUANTILES.values()))
     named = {name: float(value) for name, value in zip(QUANTILES, quantiles, strict=True)}
     return {"mean": sample.mean(), **named, "max": sample.max()}
-
-
-def _bits(values: Floats) -> Ints:
-    """The bit patterns; + 0.0 makes -0.0 the 0.0 that it equals."""
-    return (values + 0.0).view(np.int64)

@@ -68,7 +68,7 @@ def reals(values: NDArray[np.float64]) -> Cells:
 
 
 def seconds(times_ps: Ints) -> Cells:
-    """`repr(t / 10**12)` of each of [R]; nothing for -1."""
+    """`repr(float(t) / 10**12)` of each of [R]; nothing for -1."""
     known_mask = times_ps >= 0
     shortest_ps, hard_mask = _shortest_ps(np.where(known_mask, times_ps, 0))
     whole, rest = np.divmod(shortest_ps, PS_PER_S)
