@@ -108,7 +108,7 @@ def simulate(
     totals = simulator.totals()
     return RunResult(
         summary=metrics.summary(totals, len(workload)),
-        config=_resolved(workload, arriving.predicted, server, simulator, profile, policy, predictor, seed),
+        config=_resolved(workload, server, simulator, profile, policy, predictor or arriving.predictor(), seed),
         kept=leaving.kept(),
         totals=totals,
         simulator=simulator,
@@ -125,12 +125,15 @@ class _Arriving:
 
     def __init__(self, workload: RequestSource) -> None:
         self._workload = workload
-        self.predicted = False
+        self._predicted = False
 
     def chunks(self) -> Iterator[NDArray[Any]]:
         for requests in self._workload.chunks():
-            self.predicted = self.predicted or not np.isnan(requests["predicted_output_tokens"]).all()
+            self._predicted = self._predicted or not np.isnan(requests["predicted_output_tokens"]).all()
             yield requests
+
+    def predictor(self) -> str:
+        return "trace" if self._predicted else "none"
 
 
 class _Leaving:
@@ -175,12 +178,11 @@ def _num_left(simulator: Simulator) -> int:
 
 def _resolved(
     workload: RequestSource,
-    predicted: bool,
     server: ServerConfig,
     simulator: Simulator,
     profile: HardwareProfile,
     policy: Policy,
-    predictor: str | None,
+    predictor: str,
     seed: int,
 ) -> dict[str, Any]:
     record = simulator.record
@@ -199,7 +201,7 @@ def _resolved(
         },
         "profile": _provenance(profile),
         "policy": policy.settings(),
-        "predictor": predictor if predictor is not None else "trace" if predicted else "none",
+        "predictor": predictor,
         "seed": seed,
     }
 

@@ -16,9 +16,9 @@ Ints = NDArray[np.int64]
 PROMPT_COST, OUTPUT_COST = 1.0, 2.0
 #: VTC looks at windows of two bins, a bin apart.
 BIN_S = 30
-#: Bins double in width beyond so many of them (7 days of 30 s), or so many over all tenants (64 MB).
+#: Bins double in width beyond so many of them (7 days of 30 s), or so many over all tenants (32 MB).
 MAX_BINS = 20_000
-MAX_CELLS = 1 << 22
+MAX_CELLS = 1 << 21
 #: More tenants than these are not told apart: memory, and too few bins for each.
 MAX_TENANTS = 10_000
 

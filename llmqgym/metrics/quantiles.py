@@ -65,7 +65,7 @@ class Sample:
             return np.percentile(self._run[: self._filled], percents)
         places = (self.num_values - 1) * np.true_divide(percents, 100)
         below = np.minimum(np.floor(places).astype(np.int64), self.num_values - 2)
-        pairs = self._order_statistics(np.concatenate([below, below + 1])).reshape(2, -1).T
+        pairs = self._order_statistics(np.concatenate([below, below + 1]), self._disk).reshape(2, -1).T
         parts = places - below
         return np.array([np.quantile(pair, part) for pair, part in zip(pairs, parts, strict=True)])
 
@@ -79,7 +79,7 @@ class Sample:
         self._num_runs += 1
         self._filled = 0
 
-    def _order_statistics(self, ranks: Ints) -> Floats:
+    def _order_statistics(self, ranks: Ints, disk: Scratch) -> Floats:
         """The values that have `ranks` [k] smaller ones or equals before them."""
         low = np.zeros(len(ranks), np.int64)
         high = np.full(len(ranks), np.float64(self.max()).view(np.int64))
@@ -87,17 +87,16 @@ class Sample:
         while (low < high).any():
             step = (high - low) // _PARTS + 1
             last = low[:, None] + step[:, None] * np.arange(1, _PARTS + 1) - 1
-            part = (self._num_up_to(last) <= ranks[:, None]).sum(axis=1)
+            part = (self._num_up_to(last, disk) <= ranks[:, None]).sum(axis=1)
             low, high = last[which, part] - step + 1, np.minimum(last[which, part], high)
         return low.view(np.float64)
 
-    def _num_up_to(self, bounds: Ints) -> Ints:
+    def _num_up_to(self, bounds: Ints, disk: Scratch) -> Ints:
         """How many values are at most `bounds` [k, m], as bit patterns."""
         size = len(self._run)
         counts = np.searchsorted(np.sort(self._run[: self._filled]).view(np.int64), bounds, "right")
         for number in range(self._num_runs):
-            assert self._disk is not None
-            counts += np.searchsorted(self._disk.read(number * size, size), bounds, "right")
+            counts += np.searchsorted(disk.read(number * size, size), bounds, "right")
         return counts
 
 

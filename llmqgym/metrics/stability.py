@@ -48,7 +48,8 @@ class Stability:
         """'growing', 'stable' or 'undecided'."""
         if self._num < MIN_ARRIVALS:
             return "undecided"
-        times = np.linspace(self._first_ps, self._last_ps, 4 * _SAMPLES_A_QUARTER).astype(np.int64)
+        samples = np.linspace(0, self._last_ps - self._first_ps, 4 * _SAMPLES_A_QUARTER)
+        times = self._first_ps + samples.astype(np.int64)
         here = np.cumsum(self._net)[(times >> self._shift) - self._first_bin]
         second, third, last = here.reshape(4, -1)[1:].mean(axis=1)
         grew = second < third < last and last - second > MAX_SHARE_STAYING * self._num / 2

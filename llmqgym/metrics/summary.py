@@ -23,12 +23,21 @@ Rows = NDArray[Any]
 
 #: Departures are taken in so many at a time, however they come: floats are then summed in one order.
 _BLOCK = 8192
+_COUNTS = ("left", "unfinished", "extrapolated", "finished", "met", "prompt_tokens", "output_tokens")
 _SAMPLES = ("ttft_s", "tpot_s", "e2e_s", "queue_s", "slowdown")
 
 
-def summarise(departures: Rows, totals: Totals, *, num_requests: int, **server: Any) -> dict[str, Any]:
-    """Figures of a run from DEPARTURE[R] and the totals at its end; `server` are the arguments of RunMetrics."""
-    metrics = RunMetrics(**server)
+def summarise(
+    departures: Rows,
+    totals: Totals,
+    *,
+    num_requests: int,
+    profile: IntegerProfile,
+    budget_tokens: int,
+    max_context_tokens: int | None = None,
+) -> dict[str, Any]:
+    """Figures of a run from DEPARTURE[R] and the totals at its end, all at once."""
+    metrics = RunMetrics(profile, budget_tokens, max_context_tokens)
     metrics.add(departures)
     return metrics.summary(totals, num_requests)
 
@@ -44,7 +53,7 @@ class RunMetrics:
         self._max_context_tokens = max_context_tokens
         self._blocks = _Blocks()
         self._unfinished = np.zeros(0, DEPARTURE)  # their end is the clock at the end of the run
-        self._counts = dict.fromkeys(("left", "extrapolated", "finished", "met", "prompt_tokens", "output_tokens"), 0)
+        self._counts = dict.fromkeys(_COUNTS, 0)
         self._time_in_system_ps = 0
         self._alone = AloneTimes(profile, budget_tokens)
         self._samples = {name: Sample() for name in _SAMPLES}
@@ -58,6 +67,7 @@ class RunMetrics:
             self._counts["extrapolated"] += int(np.count_nonzero(context > self._max_context_tokens))
         unfinished_mask = departures["status"] == Status.UNFINISHED
         if unfinished_mask.any():
+            self._counts["unfinished"] += int(np.count_nonzero(unfinished_mask))
             self._unfinished = joined(self._unfinished, picked(departures, unfinished_mask))
             departures = picked(departures, ~unfinished_mask)
         for block in self._blocks.cut(departures):
@@ -65,17 +75,18 @@ class RunMetrics:
 
     def summary(self, totals: Totals, num_requests: int) -> dict[str, Any]:
         """The figures, once all departures are in. `num_requests` is the length of the workload: those that the run
-        ended before are `num_not_arrived`. To be called once."""
+        ended before are `num_not_arrived`."""
         self._take(self._blocks.rest())
         self._observe(self._unfinished, np.full(len(self._unfinished), totals.clock_ps))
+        self._unfinished = self._unfinished[:0]
         not_arrived = num_requests - self._counts["left"]
         return {
             "outcome": totals.outcome,
-            "censored": len(self._unfinished) > 0 or not_arrived > 0,
+            "censored": self._counts["unfinished"] > 0 or not_arrived > 0,
             "num_requests": num_requests,
             "num_finished": totals.num_finished,
             "num_rejected": totals.num_rejected,
-            "num_unfinished": len(self._unfinished),
+            "num_unfinished": self._counts["unfinished"],
             "num_not_arrived": not_arrived,
             "num_extrapolated": self._counts["extrapolated"],
             "sim_time_s": totals.clock_ps / PS_PER_S,
@@ -158,7 +169,8 @@ class _Blocks:
 
     def rest(self) -> Rows:
         """What is left over at the end."""
-        return self._block[: self._filled]
+        rows, self._filled = self._block[: self._filled], 0
+        return rows
 
 
 def _preemption_figures(totals: Totals) -> dict[str, Any]:
