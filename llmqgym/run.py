@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 
 from llmqgym import __version__
 from llmqgym.config import ServerConfig
+from llmqgym.errors import InputError
 from llmqgym.hardware import UNLIMITED_BLOCKS, HardwareProfile, load_profile
-from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S
+from llmqgym.kernel.tables import DEPARTURE, HORIZON_PS, PS_PER_S
 from llmqgym.metrics import decision_log
-from llmqgym.metrics.summary import summarise
+from llmqgym.metrics.rows import copied, put
+from llmqgym.metrics.summary import RunMetrics
 from llmqgym.policy import Policy
 from llmqgym.scenario import DEFAULT_PROFILE
 from llmqgym.simulator import Simulator, Totals, load_kernel
 from llmqgym.workload.predictors import apply_predictor
+from llmqgym.workload.source import RequestSource
 from llmqgym.workload.workload import Workload
 
 
@@ -30,14 +33,24 @@ class RunResult:
 
     summary: dict[str, Any]  # metrics.summary
     config: dict[str, Any]  # everything resolved
-    departures: NDArray[Any]  # DEPARTURE[R], in the order of leaving
+    kept: NDArray[Any] | None  # DEPARTURE[R], in the order of leaving; None of a run that kept none
     totals: Totals
     simulator: Simulator
-    workload: Workload
+    workload: RequestSource
     server: ServerConfig
     policy: str
     time_unit_ps: int | None  # length of an iteration where time counts in iterations
     wall_s: float
+
+    @property
+    def departures(self) -> NDArray[Any]:
+        """DEPARTURE[R], in the order of leaving. Raises InputError if the run kept none."""
+        if self.kept is None:
+            raise InputError(
+                "this run kept no departures: call simulate with keep_departures=True, or take them as they come with "
+                "on_departures."
+            )
+        return self.kept
 
     def document(self) -> dict[str, Any]:
         """The run's JSON: the summary, the resolved config, the wall time and the version that made it."""
@@ -45,14 +58,13 @@ class RunResult:
 
     def log_lines(self) -> Any:
         """The lines of the decision log (metrics.decision_log) of a run with `log=True`."""
-        head = decision_log.params(
-            self.server, self.totals.num_kv_blocks, self.policy, self.workload.requests, self.time_unit_ps
-        )
-        return decision_log.lines(self.simulator.log_triples(), self.workload.requests, head, self.time_unit_ps)
+        requests = _with_table(self.workload, "a decision log").requests
+        head = decision_log.params(self.server, self.totals.num_kv_blocks, self.policy, requests, self.time_unit_ps)
+        return decision_log.lines(self.simulator.log_triples(), requests, head, self.time_unit_ps)
 
 
 def simulate(
-    workload: Workload,
+    workload: RequestSource,
     *,
     policy: Policy,
     server: ServerConfig | None = None,
@@ -63,36 +75,41 @@ def simulate(
     log: bool = False,
     until_s: float | None = None,
     on_progress: Callable[[int], None] | None = None,
+    keep_departures: bool = True,
+    on_departures: Callable[[NDArray[Any]], None] | None = None,
 ) -> RunResult:
     """Replay `workload` to its end (or to `until_s`).
 
     `predictor` None keeps the predictions that the workload has; `seed` is of its random stream. `step_by_step`
     advances iteration by iteration, with the same result. `on_progress` is called now and then with the number of
-    requests that have left. `wall_s` is the time of the simulation alone. Raises InputError.
+    requests that have left. `on_departures` is handed every request that leaves, as DEPARTURE[n] a few thousand at a
+    time; without `keep_departures` the run's memory then does not grow with the number of requests. `wall_s` is the
+    time of the simulation and of the source's chunks. A log and a predictor need a Workload, whose requests are a
+    table. Raises InputError.
     """
     server = ServerConfig() if server is None else server
     profile = load_profile(profile) if isinstance(profile, str) else profile
     integers = profile.to_integers(server.block_size)
     if predictor is not None:
-        workload = apply_predictor(workload, predictor, seed)
+        workload = apply_predictor(_with_table(workload, f"predictor {predictor!r}"), predictor, seed)
+    if log:
+        _with_table(workload, "a decision log")
     load_kernel()
-    began = time.perf_counter()
+    metrics = RunMetrics(integers, server.max_batched_tokens, profile.max_context_tokens)
+    leaving = _Leaving(metrics, len(workload), keep_departures, on_departures)
+    arriving = _Arriving(workload)
     until_ps = HORIZON_PS if until_s is None else round(until_s * PS_PER_S)
     simulator = Simulator(server, integers, policy, step_by_step=step_by_step, log=log, until_ps=until_ps)
-    simulator.run(iter([workload.requests]), None if on_progress is None else lambda sim: on_progress(_num_left(sim)))
-    departures, totals = simulator.departures(), simulator.totals()
-    wall_s = time.perf_counter() - began
+    began = time.perf_counter()
+    simulator.run(
+        arriving.chunks(), None if on_progress is None else lambda sim: on_progress(_num_left(sim)), leaving.take
+    )
+    wall_s = time.perf_counter() - began - leaving.wall_s
+    totals = simulator.totals()
     return RunResult(
-        summary=summarise(
-            departures,
-            totals,
-            num_requests=len(workload),
-            profile=integers,
-            budget_tokens=server.max_batched_tokens,
-            max_context_tokens=profile.max_context_tokens,
-        ),
-        config=_resolved(workload, server, simulator, profile, policy, predictor, seed),
-        departures=departures,
+        summary=metrics.summary(totals, len(workload)),
+        config=_resolved(workload, server, simulator, profile, policy, predictor or arriving.predictor(), seed),
+        kept=leaving.kept(),
         totals=totals,
         simulator=simulator,
         workload=workload,
@@ -103,21 +120,72 @@ def simulate(
     )
 
 
+class _Arriving:
+    """The chunks of a source on their way in, and whether any request had a prediction."""
+
+    def __init__(self, workload: RequestSource) -> None:
+        self._workload = workload
+        self._predicted = False
+
+    def chunks(self) -> Iterator[NDArray[Any]]:
+        for requests in self._workload.chunks():
+            self._predicted = self._predicted or not np.isnan(requests["predicted_output_tokens"]).all()
+            yield requests
+
+    def predictor(self) -> str:
+        return "trace" if self._predicted else "none"
+
+
+class _Leaving:
+    """The departures of a run on their way out: to the metrics, to a table if they are kept, to the caller."""
+
+    def __init__(
+        self, metrics: RunMetrics, num_requests: int, keep: bool, on_departures: Callable[[NDArray[Any]], None] | None
+    ) -> None:
+        self._metrics = metrics
+        self._on_departures = on_departures
+        # Memory that is not touched costs nothing.
+        self._table = np.empty(num_requests, DEPARTURE) if keep else None
+        self._num = 0
+        self.wall_s = 0.0
+
+    def take(self, rows: NDArray[Any]) -> None:
+        began = time.perf_counter()
+        self._metrics.add(rows)
+        if self._table is not None:
+            put(self._table, self._num, rows)
+        self._num += len(rows)
+        if self._on_departures is not None:
+            self._on_departures(copied(rows))
+        self.wall_s += time.perf_counter() - began
+
+    def kept(self) -> NDArray[Any] | None:
+        return None if self._table is None else self._table[: self._num]
+
+
+def _with_table(workload: RequestSource, wanted: str) -> Workload:
+    if not isinstance(workload, Workload):
+        raise InputError(
+            f"{wanted} needs all requests of {workload.name!r} at hand, and they come in chunks: make it a Workload of "
+            "them (Workload(name, numpy.concatenate(list(source.chunks()))))."
+        )
+    return workload
+
+
 def _num_left(simulator: Simulator) -> int:
     return int(simulator.record.num_finished + simulator.record.num_rejected)
 
 
 def _resolved(
-    workload: Workload,
+    workload: RequestSource,
     server: ServerConfig,
     simulator: Simulator,
     profile: HardwareProfile,
     policy: Policy,
-    predictor: str | None,
+    predictor: str,
     seed: int,
 ) -> dict[str, Any]:
     record = simulator.record
-    predicted = not np.isnan(workload.requests["predicted_output_tokens"]).all()
     return {
         "workload": {
             "name": workload.name,
@@ -133,7 +201,7 @@ def _resolved(
         },
         "profile": _provenance(profile),
         "policy": policy.settings(),
-        "predictor": predictor if predictor is not None else "trace" if predicted else "none",
+        "predictor": predictor,
         "seed": seed,
     }
 

@@ -75,6 +75,7 @@ class Simulator:
         self._simulators = np.zeros(1, tables.SIMULATOR)
         self._kernel = advance_inlining(policy.hooks()) if inline else advance
         self._departed: list[np.ndarray] = []
+        self._on_departures: Callable[[np.ndarray], None] | None = None
         self._log_sink: list[np.ndarray] = []
         self._outcome = Outcome.PAUSED
         sim = self.record
@@ -195,8 +196,12 @@ class Simulator:
     def _drain(self) -> None:
         sim = self.record
         if sim.num_departures:
-            self._departed.append(self._arrays["departures"][: sim.num_departures])
-            self._place_departures(max(_DEPARTURES, 2 * int(sim.capacity)))
+            rows = self._arrays["departures"][: sim.num_departures]
+            if self._on_departures is None:
+                self._departed.append(rows)
+                self._place_departures(max(_DEPARTURES, 2 * int(sim.capacity)))
+            else:
+                self._on_departures(rows)
             sim.num_departures = 0
         if sim.log_length:
             self._log_sink.append(self._arrays["log"][: sim.log_length].copy())
@@ -214,7 +219,7 @@ class Simulator:
         if requests.dtype != tables.ARRIVAL:
             raise TypeError(f"requests have dtype {requests.dtype}: the kernel reads tables.ARRIVAL.")
         sim = self.record
-        if len(requests) > _DEPARTURES:
+        if len(requests) > _DEPARTURES and self._on_departures is None:
             self._drain()
             self._place_departures(len(requests) + 2 * int(sim.capacity))
         self._place("arrivals", requests if len(requests) else np.zeros(1, tables.ARRIVAL))
@@ -251,8 +256,27 @@ class Simulator:
             "outlast the 100 days of a run: lower max_batched_tokens, or shorten the request."
         )
 
-    def run(self, chunks: Iterator[np.ndarray], on_progress: Callable[[Simulator], None] | None = None) -> Outcome:
-        """Feed all chunks and run to the end; returns FINISHED, STALLED or HORIZON."""
+    def run(
+        self,
+        chunks: Iterator[np.ndarray],
+        on_progress: Callable[[Simulator], None] | None = None,
+        on_departures: Callable[[np.ndarray], None] | None = None,
+    ) -> Outcome:
+        """Feed all chunks and run to the end; returns FINISHED, STALLED or HORIZON.
+
+        `on_departures` is handed what `departures` returns otherwise, a few thousand rows at a time, the unfinished
+        too. The kernel overwrites these rows with the next: copy what is to stay.
+        """
+        self._on_departures = on_departures
+        try:
+            outcome = self._run(chunks, on_progress)
+            if on_departures is not None:
+                self.departures()
+        finally:
+            self._on_departures = None
+        return outcome
+
+    def _run(self, chunks: Iterator[np.ndarray], on_progress: Callable[[Simulator], None] | None) -> Outcome:
         following = next(chunks, None)
         self.feed(_no_requests(), last=following is None)
         while True:

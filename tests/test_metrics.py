@@ -16,8 +16,8 @@ from llmqgym.hardware import load_profile
 from llmqgym.kernel import tables
 from llmqgym.kernel.jit import COMPILED
 from llmqgym.kernel.tables import PS_PER_S
-from llmqgym.metrics.alone import alone_s
-from llmqgym.metrics.fairness import _spread, fairness
+from llmqgym.metrics.alone import AloneTimes
+from llmqgym.metrics.fairness import Fairness, _Service
 from llmqgym.metrics.latencies import met_limits_mask
 from llmqgym.metrics.per_request import write_per_request
 from llmqgym.run import simulate
@@ -116,8 +116,16 @@ def test_a_request_alone_has_slowdown_one():
 def test_alone_takes_no_less_time_for_more_output():
     integers = load_profile("a100-llama-3-8b").to_integers(16)
     outputs = np.arange(1, 50)
-    times = alone_s(np.full(49, 700), outputs, integers, 512)
+    times = AloneTimes(integers, 512).seconds(np.full(49, 700), outputs)
     assert (np.diff(times) > 0).all()
+
+
+def test_alone_times_do_not_depend_on_what_was_asked_before():
+    integers = load_profile("a100-llama-3-8b").to_integers(16)
+    asked, prompts = AloneTimes(integers, 512), np.array([700, 3, 2_000_000, 700, 512, 1024, 3])
+    one_by_one = [AloneTimes(integers, 512).seconds(prompts[i : i + 1], np.array([9]))[0] for i in range(7)]
+    asked.seconds(prompts[3:], np.full(4, 9))
+    assert asked.seconds(prompts, np.full(7, 9)).tolist() == one_by_one
 
 
 def test_extrapolation_is_flagged():
@@ -200,7 +208,9 @@ def departures_of_two_tenants():
 
 def test_service_gap_by_hand():
     """In the windows after 30 s nobody asks: min(300 - 100, |0 - 100|) for tenant 1, min(0, 300) for tenant 0."""
-    figures = fairness(departures_of_two_tenants(), 120 * PS_PER_S)
+    rows, fairness = departures_of_two_tenants(), Fairness()
+    fairness.add(rows, rows["finish_ps"])
+    figures = fairness.figures(120 * PS_PER_S)
     assert figures["vtc_service_gap_per_s"]["max"] == pytest.approx(100.0)
     speeds = np.array([18_000, 6_000]) / 120
     assert figures["jain_index"] == pytest.approx(speeds.sum() ** 2 / (2 * (speeds**2).sum()))
@@ -213,9 +223,10 @@ def test_service_is_conserved():
     rows["finish_ps"] = rows["first_token_ps"] + rng.integers(0, 400 * PS_PER_S, 50)
     rows["prompt_tokens"], rows["generated_tokens"] = rng.integers(1, 999, 50), rng.integers(1, 999, 50)
     who = rng.integers(0, 3, 50)
-    served = _spread(rows, who, 3, 900 * PS_PER_S, 30.0, 31)
+    service = _Service()
+    service.add(rows, who, 3, rows["finish_ps"])
     cost = rows["prompt_tokens"] + 2 * rows["generated_tokens"]
-    assert served.sum(axis=1) == pytest.approx(np.bincount(who, cost, 3))
+    assert service._served.sum(axis=1)[:3] == pytest.approx(np.bincount(who, cost, 3))
 
 
 def test_one_tenant_has_nobody_to_be_compared_with():

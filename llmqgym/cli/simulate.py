@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,8 +53,8 @@ def simulate(
     )  # fmt: skip
     chosen = _with_settings(chosen, server, profile=profile, policy=policy, predictor=predictor, seed=seed)
     check_outputs([json, per_request, log], [getattr(chosen.workload, "trace", None), config])
-    result = _run(chosen, step_by_step=step_by_step, log=log is not None)
-    _write(result, chosen, json=json, per_request=per_request, log=log)
+    result = _run(chosen, step_by_step=step_by_step, per_request=per_request, log=log is not None)
+    _write(result, chosen, json=json, log=log)
 
 
 def _base(scenario: str | None, config: str | None, trace: str | None) -> ScenarioConfig:
@@ -99,10 +100,12 @@ def _window(text: str | None) -> tuple[float | None, float | None]:
         raise InputError(f"cannot read the window {text!r}: write START:END in seconds, e.g. 600:1200.") from None
 
 
-def _run(chosen: ScenarioConfig, *, step_by_step: bool, log: bool) -> RunResult:
+def _run(chosen: ScenarioConfig, *, step_by_step: bool, per_request: str | None, log: bool) -> RunResult:
+    """The run, which writes the per-request table on its way."""
     from baselines.registry import make_policy
     from llmqgym.cli.output import progress_bar, waiting_for_the_kernel
     from llmqgym.hardware import load_profile
+    from llmqgym.metrics.per_request import per_request_table
     from llmqgym.run import simulate
     from llmqgym.simulator import load_kernel
     from llmqgym.traffic import build_workload
@@ -111,7 +114,8 @@ def _run(chosen: ScenarioConfig, *, step_by_step: bool, log: bool) -> RunResult:
     workload = build_workload(chosen)
     with waiting_for_the_kernel():
         load_kernel()
-    with progress_bar(len(workload)) as on_progress:
+    rows = nullcontext() if per_request is None else per_request_table(per_request)
+    with rows as table, progress_bar(len(workload)) as on_progress:
         return simulate(
             workload,
             policy=policy,
@@ -122,24 +126,21 @@ def _run(chosen: ScenarioConfig, *, step_by_step: bool, log: bool) -> RunResult:
             step_by_step=step_by_step,
             log=log,
             on_progress=on_progress,
+            keep_departures=False,
+            on_departures=None if table is None else table.add,
         )
 
 
-def _write(
-    result: RunResult, chosen: ScenarioConfig, *, json: str | None, per_request: str | None, log: str | None
-) -> None:
-    """The files, the JSON last: where it is, the others are whole. Then the tables, unless stdout is taken."""
+def _write(result: RunResult, chosen: ScenarioConfig, *, json: str | None, log: str | None) -> None:
+    """The other files, the JSON last: where it is, the others are whole. Then the tables, unless stdout is taken."""
     from llmqgym.cli.output import print_run, put_json
     from llmqgym.metrics.decision_log import write_log
-    from llmqgym.metrics.per_request import write_per_request
 
     document = result.document()
     specs = {"scenario": chosen.name, "profile_spec": chosen.profile, "policy_spec": chosen.policy}
     document["config"] = {**specs, **document["config"]}
     if log is not None:
         write_log(log, result.log_lines())
-    if per_request is not None:
-        write_per_request(per_request, result.departures)
     if json is not None:
         put_json(json, document)
     if json != "-":

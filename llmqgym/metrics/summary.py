@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmqgym.hardware.integers import UNLIMITED_BLOCKS, IntegerProfile
-from llmqgym.kernel.tables import PS_PER_S, Mode, Status
-from llmqgym.metrics.alone import alone_s
-from llmqgym.metrics.fairness import fairness
+from llmqgym.kernel.tables import DEPARTURE, PS_PER_S, Mode, Status
+from llmqgym.metrics.alone import AloneTimes
+from llmqgym.metrics.fairness import Fairness
 from llmqgym.metrics.latencies import latencies, met_limits_mask
-from llmqgym.metrics.stability import stability
+from llmqgym.metrics.quantiles import Sample, distribution
+from llmqgym.metrics.rows import joined, picked, put
+from llmqgym.metrics.stability import Stability
 from llmqgym.simulator import Totals
 
 Rows = NDArray[Any]
 
-QUANTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99}
+#: Departures are taken in so many at a time, however they come: floats are then summed in one order.
+_BLOCK = 8192
+_COUNTS = ("left", "unfinished", "extrapolated", "finished", "met", "prompt_tokens", "output_tokens")
+_SAMPLES = ("ttft_s", "tpot_s", "e2e_s", "queue_s", "slowdown")
 
 
 def summarise(
@@ -30,90 +36,141 @@ def summarise(
     budget_tokens: int,
     max_context_tokens: int | None = None,
 ) -> dict[str, Any]:
-    """Figures of a run from DEPARTURE[R] and the totals at its end.
+    """Figures of a run from DEPARTURE[R] and the totals at its end, all at once."""
+    metrics = RunMetrics(profile, budget_tokens, max_context_tokens)
+    metrics.add(departures)
+    return metrics.summary(totals, num_requests)
 
-    `num_requests` is the length of the workload: those that the run ended before are `num_not_arrived`. Latencies
-    cover all finished requests, with no warm-up cut. Rates and time averages are over [0, sim_time_s].
+
+class RunMetrics:
+    """Figures of a run from its departures, as they come, in memory that does not grow with them.
+
+    Latencies cover all finished requests, with no warm-up cut. Rates and time averages are over [0, sim_time_s]. No
+    figure depends, in any bit, on how the departures were cut into pieces.
     """
-    finished = departures[departures["status"] == Status.FINISHED]
-    unfinished = int(np.count_nonzero(departures["status"] == Status.UNFINISHED))
-    context = departures["prompt_tokens"] + departures["output_tokens"]
-    beyond = 0 if max_context_tokens is None else int(np.count_nonzero(context > max_context_tokens))
-    not_arrived = num_requests - len(departures)
-    return {
-        "outcome": totals.outcome,
-        "censored": unfinished > 0 or not_arrived > 0,
-        "num_requests": num_requests,
-        "num_finished": totals.num_finished,
-        "num_rejected": totals.num_rejected,
-        "num_unfinished": unfinished,
-        "num_not_arrived": not_arrived,
-        "num_extrapolated": beyond,
-        "sim_time_s": totals.clock_ps / PS_PER_S,
-        "num_iterations": totals.num_iterations,
-        "num_events": totals.num_events,
-        **_latency_figures(finished, profile, budget_tokens),
-        **_rates(finished, totals.clock_ps),
-        **_preemption_figures(totals),
-        **_time_averages(totals),
-        **fairness(departures, totals.clock_ps),
-        "stability": stability(departures, totals.clock_ps),
-        "little_residual": little_residual(departures, totals),
-    }
+
+    def __init__(self, profile: IntegerProfile, budget_tokens: int, max_context_tokens: int | None = None) -> None:
+        self._max_context_tokens = max_context_tokens
+        self._blocks = _Blocks()
+        self._unfinished = np.zeros(0, DEPARTURE)  # their end is the clock at the end of the run
+        self._counts = dict.fromkeys(_COUNTS, 0)
+        self._time_in_system_ps = 0
+        self._alone = AloneTimes(profile, budget_tokens)
+        self._samples = {name: Sample() for name in _SAMPLES}
+        self._fairness, self._stability = Fairness(), Stability()
+
+    def add(self, departures: Rows) -> None:
+        """Take in DEPARTURE[n]: finished, rejected and, at the end of a run, unfinished. Raises OutputError."""
+        self._counts["left"] += len(departures)
+        if self._max_context_tokens is not None:
+            context = departures["prompt_tokens"] + departures["output_tokens"]
+            self._counts["extrapolated"] += int(np.count_nonzero(context > self._max_context_tokens))
+        unfinished_mask = departures["status"] == Status.UNFINISHED
+        if unfinished_mask.any():
+            self._counts["unfinished"] += int(np.count_nonzero(unfinished_mask))
+            self._unfinished = joined(self._unfinished, picked(departures, unfinished_mask))
+            departures = picked(departures, ~unfinished_mask)
+        for block in self._blocks.cut(departures):
+            self._take(block)
+
+    def summary(self, totals: Totals, num_requests: int) -> dict[str, Any]:
+        """The figures, once all departures are in. `num_requests` is the length of the workload: those that the run
+        ended before are `num_not_arrived`."""
+        self._take(self._blocks.rest())
+        self._observe(self._unfinished, np.full(len(self._unfinished), totals.clock_ps))
+        self._unfinished = self._unfinished[:0]
+        not_arrived = num_requests - self._counts["left"]
+        return {
+            "outcome": totals.outcome,
+            "censored": self._counts["unfinished"] > 0 or not_arrived > 0,
+            "num_requests": num_requests,
+            "num_finished": totals.num_finished,
+            "num_rejected": totals.num_rejected,
+            "num_unfinished": self._counts["unfinished"],
+            "num_not_arrived": not_arrived,
+            "num_extrapolated": self._counts["extrapolated"],
+            "sim_time_s": totals.clock_ps / PS_PER_S,
+            "num_iterations": totals.num_iterations,
+            "num_events": totals.num_events,
+            **{name: distribution(sample) for name, sample in self._samples.items()},
+            "num_without_tpot": self._samples["tpot_s"].num_nan,
+            **self._rates(totals.clock_ps),
+            **_preemption_figures(totals),
+            **_time_averages(totals),
+            **self._fairness.figures(totals.clock_ps),
+            "stability": self._stability.verdict(),
+            "little_residual": self._little_residual(totals),
+        }
+
+    def _take(self, rows: Rows) -> None:
+        """A block of the finished and rejected."""
+        if (rows["status"] != Status.FINISHED).any():
+            rows = picked(rows, rows["status"] == Status.FINISHED)
+        self._observe(rows, rows["finish_ps"])
+        times = latencies(rows)
+        for name in ("ttft_s", "tpot_s", "e2e_s", "queue_s"):
+            self._samples[name].add(getattr(times, name))
+        self._samples["slowdown"].add(times.e2e_s / self._alone.seconds(rows["prompt_tokens"], rows["output_tokens"]))
+        self._counts["finished"] += len(rows)
+        self._counts["met"] += int(np.count_nonzero(met_limits_mask(rows)))
+        for name in ("prompt_tokens", "output_tokens"):
+            self._counts[name] += int(rows[name].sum())
+
+    def _observe(self, rows: Rows, left_ps: NDArray[np.int64]) -> None:
+        """Whoever was in the system, and until when."""
+        times = left_ps - rows["arrival_ps"]
+        # In two halves: a sum of many times passes an int64.
+        self._time_in_system_ps += (int((times >> 32).sum()) << 32) + int((times & 0xFFFF_FFFF).sum())
+        self._fairness.add(rows, left_ps)
+        self._stability.add(rows, left_ps)
+
+    def _little_residual(self, totals: Totals) -> float | None:
+        """How far the integral of the requests in the system is from the sum of their times in it, relative; exactly 0.
+
+        Both are exact integers; whoever is unfinished counts with the age at the end. None if nobody was ever there.
+        """
+        integral, total = totals.integral_requests, self._time_in_system_ps
+        if integral == 0:
+            return None if total == 0 else math.inf
+        return abs(integral - total) / integral
+
+    def _rates(self, clock_ps: int) -> dict[str, Any]:
+        amounts = {
+            "requests_per_s": self._counts["finished"],
+            "goodput_requests_per_s": self._counts["met"],
+            "prompt_tokens_per_s": self._counts["prompt_tokens"],
+            "output_tokens_per_s": self._counts["output_tokens"],
+        }
+        rates = {name: _ratio(amount * PS_PER_S, clock_ps) for name, amount in amounts.items()}
+        return {**rates, "num_met_limits": self._counts["met"]}
 
 
-def distribution(values: NDArray[np.float64]) -> dict[str, float | None]:
-    """Mean, quantiles (linear interpolation) and maximum of the values that are not nan; None if there are none.
+class _Blocks:
+    """Rows cut into blocks of one length, however they come."""
 
-    >>> distribution(np.array([1.0, 3.0, np.nan]))["mean"]
-    2.0
-    """
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return dict.fromkeys(("mean", *QUANTILES, "max"))
-    quantiles = np.percentile(values, list(QUANTILES.values()))
-    named = {name: float(value) for name, value in zip(QUANTILES, quantiles, strict=True)}
-    return {"mean": float(values.mean()), **named, "max": float(values.max())}
+    def __init__(self) -> None:
+        self._block = np.empty(_BLOCK, DEPARTURE)
+        self._filled = 0
 
+    def cut(self, rows: Rows) -> Iterator[Rows]:
+        """The blocks that are full; each is to be used before the next is asked for."""
+        while len(rows):
+            if self._filled == 0 and len(rows) >= _BLOCK:
+                yield rows[:_BLOCK]
+                rows = rows[_BLOCK:]
+                continue
+            room = _BLOCK - self._filled
+            piece, rows = rows[:room], rows[room:]
+            put(self._block, self._filled, piece)
+            self._filled += len(piece)
+            if self._filled == _BLOCK:
+                self._filled = 0
+                yield self._block
 
-def little_residual(departures: Rows, totals: Totals) -> float | None:
-    """How far the integral of the requests in the system is from the sum of their times in it, relative; exactly 0.
-
-    Both are exact integers; whoever is unfinished counts with the age at the end. None if nobody was ever there.
-    """
-    inside = departures[departures["status"] != Status.REJECTED]
-    left = np.where(inside["finish_ps"] >= 0, inside["finish_ps"], totals.clock_ps)
-    times = left - inside["arrival_ps"]
-    # In two halves: a sum of many times passes an int64.
-    total = (int((times >> 32).sum()) << 32) + int((times & 0xFFFF_FFFF).sum())
-    if totals.integral_requests == 0:
-        return None if total == 0 else math.inf
-    return abs(totals.integral_requests - total) / totals.integral_requests
-
-
-def _latency_figures(finished: Rows, profile: IntegerProfile, budget_tokens: int) -> dict[str, Any]:
-    times = latencies(finished)
-    alone = alone_s(finished["prompt_tokens"], finished["output_tokens"], profile, budget_tokens)
-    return {
-        "ttft_s": distribution(times.ttft_s),
-        "tpot_s": distribution(times.tpot_s),
-        "e2e_s": distribution(times.e2e_s),
-        "queue_s": distribution(times.queue_s),
-        "slowdown": distribution(times.e2e_s / alone),
-        "num_without_tpot": int(np.count_nonzero(np.isnan(times.tpot_s))),
-    }
-
-
-def _rates(finished: Rows, clock_ps: int) -> dict[str, Any]:
-    met = int(np.count_nonzero(met_limits_mask(finished)))
-    amounts = {
-        "requests_per_s": len(finished),
-        "goodput_requests_per_s": met,
-        "prompt_tokens_per_s": int(finished["prompt_tokens"].sum()),
-        "output_tokens_per_s": int(finished["output_tokens"].sum()),
-    }
-    rates = {name: _ratio(amount * PS_PER_S, clock_ps) for name, amount in amounts.items()}
-    return {**rates, "num_met_limits": met}
+    def rest(self) -> Rows:
+        """What is left over at the end."""
+        rows, self._filled = self._block[: self._filled], 0
+        return rows
 
 
 def _preemption_figures(totals: Totals) -> dict[str, Any]:
