@@ -22,9 +22,9 @@ from llmqgym.metrics.summary import RunMetrics
 from llmqgym.policy import Policy
 from llmqgym.scenario import DEFAULT_PROFILE
 from llmqgym.simulator import Simulator, Totals, load_kernel
-from llmqgym.workload.predictors import apply_predictor
+from llmqgym.workload.predictors import apply_predictor, make_predictor
 from llmqgym.workload.source import RequestSource
-from llmqgym.workload.workload import Workload
+from llmqgym.workload.workload import as_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class RunResult:
 
     def log_lines(self) -> Any:
         """The lines of the decision log (metrics.decision_log) of a run with `log=True`."""
-        requests = _with_table(self.workload, "a decision log").requests
+        requests = as_table(self.workload).requests
         head = decision_log.params(self.server, self.totals.num_kv_blocks, self.policy, requests, self.time_unit_ps)
         return decision_log.lines(self.simulator.log_triples(), requests, head, self.time_unit_ps)
 
@@ -84,22 +84,24 @@ def simulate(
     advances iteration by iteration, with the same result. `on_progress` is called now and then with the number of
     requests that have left. `on_departures` is handed every request that leaves, as DEPARTURE[n] a few thousand at a
     time; without `keep_departures` the run's memory then does not grow with the number of requests. `wall_s` is the
-    time of the simulation and of the source's chunks. A log and a predictor need a Workload, whose requests are a
-    table. Raises InputError.
+    time of the simulation and of the source's chunks. A log keeps all requests in memory. Raises InputError.
     """
     server = ServerConfig() if server is None else server
     profile = load_profile(profile) if isinstance(profile, str) else profile
     integers = profile.to_integers(server.block_size)
+    looks = None
     if predictor is not None:
-        workload = apply_predictor(_with_table(workload, f"predictor {predictor!r}"), predictor, seed)
+        workload, looks = apply_predictor(workload, predictor, seed), make_predictor(predictor).looks(seed)
     if log:
-        _with_table(workload, "a decision log")
+        workload = as_table(workload)
     load_kernel()
     metrics = RunMetrics(integers, server.max_batched_tokens, profile.max_context_tokens)
     leaving = _Leaving(metrics, len(workload), keep_departures, on_departures)
     arriving = _Arriving(workload)
     until_ps = HORIZON_PS if until_s is None else round(until_s * PS_PER_S)
-    simulator = Simulator(server, integers, policy, step_by_step=step_by_step, log=log, until_ps=until_ps)
+    simulator = Simulator(
+        server, integers, policy, step_by_step=step_by_step, log=log, until_ps=until_ps, looks=looks
+    )
     began = time.perf_counter()
     simulator.run(
         arriving.chunks(), None if on_progress is None else lambda sim: on_progress(_num_left(sim)), leaving.take
@@ -161,15 +163,6 @@ class _Leaving:
 
     def kept(self) -> NDArray[Any] | None:
         return None if self._table is None else self._table[: self._num]
-
-
-def _with_table(workload: RequestSource, wanted: str) -> Workload:
-    if not isinstance(workload, Workload):
-        raise InputError(
-            f"{wanted} needs all requests of {workload.name!r} at hand, and they come in chunks: make it a Workload of "
-            "them (Workload(name, numpy.concatenate(list(source.chunks()))))."
-        )
-    return workload
 
 
 def _num_left(simulator: Simulator) -> int:

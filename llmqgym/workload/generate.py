@@ -18,7 +18,7 @@ from llmqgym.workload.lengths import MAX_SIGMA
 from llmqgym.workload.model import TrafficModel
 from llmqgym.workload.source import CHUNK_REQUESTS
 from llmqgym.workload.streams import random_stream
-from llmqgym.workload.workload import HORIZON_S, Workload, blank_requests
+from llmqgym.workload.workload import HORIZON_S, Workload, as_table, blank_requests
 
 __all__ = ["MAX_SIGMA", "GeneratedWorkload", "poisson_lognormal", "random_stream"]
 
@@ -77,12 +77,7 @@ class GeneratedWorkload:
 
     def table(self) -> Workload:
         """All requests at once, in memory."""
-        requests = np.empty(self.num_requests, ARRIVAL)
-        first = 0
-        for chunk in self.chunks():
-            requests[first : first + len(chunk)] = chunk
-            first += len(chunk)
-        return Workload(self.name, requests, self.source)
+        return as_table(self)
 
 
 def sample_lengths(model: TrafficModel) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmqgym.errors import InputError, unknown
 from llmqgym.kernel.tables import ARRIVAL, HORIZON_PS, PS_PER_S
-from llmqgym.workload.source import CHUNK_REQUESTS
+from llmqgym.workload.source import CHUNK_REQUESTS, RequestSource
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -52,6 +52,14 @@ class Workload:
         """Last arrival minus first arrival, seconds; 0 for a single request."""
         arrival_ps = self.requests["arrival_ps"]
         return float(arrival_ps[-1] - arrival_ps[0]) / PS_PER_S
+
+
+def as_table(requests: RequestSource) -> Workload:
+    """All requests of a source in memory."""
+    if isinstance(requests, Workload):
+        return requests
+    table = np.concatenate(list(requests.chunks()))
+    return Workload(requests.name, table, requests.source, requests.corrections)
 
 
 class RequestFields(TypedDict):

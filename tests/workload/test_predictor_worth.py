@@ -157,7 +157,7 @@ def test_the_command_reports_and_writes(tmp_path):
     out = tmp_path / "o.json"
     result = cli("bins:missing=0.1", "--requests", 3000, "--seed", 4, "--json", out)
     assert result.exit_code == 0, result.output
-    for word in ("kendall_tau_b", "confusion matrix", "above 503", "generated chat"):
+    for word in ("kendall_tau_b", "confusion matrix", "above 503", "lognormal:median=160"):
         assert word in result.stdout
     document = json.loads(out.read_text())
     assert document["predicted"]["num_requests"] == 3000

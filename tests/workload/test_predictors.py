@@ -15,13 +15,14 @@ from scipy.special import k1, kv, stdtr
 from scipy.stats import kendalltau, kstest
 
 from llmqgym.errors import InputError
-from llmqgym.workload.generate import STREAMS, poisson_lognormal, random_stream
+from llmqgym.workload.generate import poisson_lognormal
 from llmqgym.workload.predictors import PREDICTORS, Draws, apply_predictor, make_predictor
 from llmqgym.workload.predictors.apply import REFERENCE_REQUESTS
 from llmqgym.workload.predictors.channel import Channel, read_channel
 from llmqgym.workload.predictors.fit import fit_confusion
 from llmqgym.workload.predictors.rank import correlation_for
 from llmqgym.workload.predictors.ssjf import SSJF
+from llmqgym.workload.streams import STREAMS, random_stream
 from llmqgym.workload.workload import MAX_TOKENS, Workload
 
 NUM = 100_000
