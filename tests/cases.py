@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import naive
+import naive_refreshing
 from hypothesis import strategies as st
 
 from llmqgym.config import ServerConfig
@@ -17,6 +18,7 @@ from llmqgym.kernel.memory import request_at
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S
 from llmqgym.policy import Policy
 from llmqgym.simulator import Simulator
+from llmqgym.workload.predictors import Looks
 from llmqgym.workload.workload import make_requests
 
 # Hooks, written for the kernel's records. The twin calls them through `on_twin`, which shows it the same names.
@@ -164,6 +166,7 @@ class Case:
     profile: IntegerProfile
     policy: Policy
     until_ps: int = HORIZON_PS
+    looks: Looks | None = None
 
     def kernel(self, **how: Any) -> Simulator:
         """Run by the kernel, in tables that must grow on the way."""
@@ -174,7 +177,9 @@ class Case:
             predicted_output_tokens=list(self.predictions),
             priority=list(self.priorities),
         )
-        sim = Simulator(self.server, self.profile, self.policy, until_ps=self.until_ps, capacity=4, **how)
+        sim = Simulator(
+            self.server, self.profile, self.policy, until_ps=self.until_ps, capacity=4, looks=self.looks, **how
+        )
         half = len(requests) // 2
         sim.run(iter([requests[:half], requests[half:]]))
         return sim
@@ -186,9 +191,10 @@ class Case:
             naive.Request(i, arrival, prompt, output, predicted_output_tokens=predicted, priority=priority)
             for i, (arrival, prompt, output, predicted, priority) in enumerate(columns)
         ]
-        return naive.Simulator(
-            requests, self._twin_server(), self._twin_profile(), self._twin_policy(), until_ps=self.until_ps
-        ).run()
+        settings = (requests, self._twin_server(), self._twin_profile(), self._twin_policy(), self.until_ps)
+        if self.looks is not None:
+            return naive_refreshing.Simulator(*settings, looks=self.looks).run()
+        return naive.Simulator(*settings).run()
 
     def _twin_server(self) -> naive.Server:
         s, p = self.server, self.profile
@@ -321,5 +327,19 @@ def cases(draw: st.DrawFn) -> Case:
     profile = replace(draw(profiles()), block_size=server.block_size)
     return Case(
         tuple(arrivals), tuple(prompts), tuple(outputs), tuple(predictions), tuple(priorities),
-        server, profile, draw(policies()), until,
+        server, profile, draw(policies()), until, draw(st.none() | all_looks()),
     )  # fmt: skip
+
+
+@st.composite
+def all_looks(draw: st.DrawFn) -> Looks:
+    """Predictions refreshed often, as outputs are short."""
+    return Looks(
+        seed=draw(st.integers(0, 2**63 - 1)),
+        every=draw(st.sampled_from([1, 2, 3, 8])),
+        bins=draw(st.sampled_from([2, 10, 16])),
+        width=draw(st.sampled_from([1.0, 6.4, 10.0])),
+        scale=draw(st.sampled_from([0.0, 5.0, 40.0])),
+        spread=draw(st.sampled_from([0.5, 4.0])),
+        persistence=draw(st.sampled_from([0.0, 0.5, 1.0])),
+    )

@@ -46,6 +46,7 @@ SPECS = (
     "bins:quantiles=true",
     "interval:low=0.4,high=3",
     "rank:tau=0.5",
+    "refreshing:mae=20",
 )
 
 
