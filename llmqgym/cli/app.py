@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from llmqgym import __version__
 from llmqgym.cli.bench import bench
 from llmqgym.cli.listing import list_names
+from llmqgym.cli.load import load
 from llmqgym.cli.profile import app as profile_app
 from llmqgym.cli.simulate import simulate
 from llmqgym.cli.trace import app as trace_app
@@ -39,6 +40,7 @@ app = typer.Typer(
     help="A simulated LLM inference server for scheduling research.",
 )
 app.command()(simulate)
+app.command()(load)
 app.command("list")(list_names)
 app.add_typer(profile_app, name="profile")
 app.add_typer(trace_app, name="trace")
