@@ -82,7 +82,8 @@ def check(capacity: Capacity, bench: Bench) -> Check:
     """The verdicts at 0.95 and 1.05; where KV binds, or the queue grows below, the largest stable load.
 
     Where it binds, KV keeps a greedy policy from the fluid's capacity: it admits what fits now, and what is then
-    preempted is computed again.
+    preempted is computed again. The verdict counts requests: a policy that puts the longest last leaves few of them
+    waiting, and may look stable above the capacity.
     """
     below, above = (bench.verdict(capacity.rate_at(rho)) for rho in (BELOW, ABOVE))
     wanted = capacity.binding == "kv" or below != "stable"
