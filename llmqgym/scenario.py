@@ -1,9 +1,4 @@
-"""Scenarios: traffic, server, hardware, policy and seed of a run, from strict TOML files.
-
-The shipped files lie in `configs/scenario/` of the source checkout; a wheel carries that folder as `llmqgym/_configs`
-(pyproject maps it: hatchling `[tool.hatch.build.targets.wheel.force-include]` with `"configs" = "llmqgym/_configs"`).
-`shipped_folder` looks in the package first and in the checkout otherwise, so that editable installs need no copy.
-"""
+"""Scenarios: traffic, server, hardware, policy and seed of a run, from strict TOML files."""
 
 from __future__ import annotations
 
@@ -11,12 +6,12 @@ import dataclasses
 import tomllib
 import types
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from llmqgym.config import ServerConfig
 from llmqgym.errors import InputError, unknown
+from llmqgym.shipped import shipped_folder, shipped_names
 from llmqgym.workload.checks import check_real
 from llmqgym.workload.model import TrafficModel
 from llmqgym.workload.named import find_workload
@@ -64,22 +59,6 @@ class ScenarioConfig:
     policy: str = "vllm"
     predictor: str | None = None  # None: the trace's own predictions, if it has any
     seed: int = 0
-
-
-def shipped_folder() -> Path:
-    """The folder of the shipped scenarios. Raises InputError when the installation lacks it."""
-    package = Path(str(files("llmqgym")))
-    for folder in (package / "_configs" / "scenario", package.parent / "configs" / "scenario"):
-        if folder.is_dir():
-            return folder
-    raise InputError(
-        f"the shipped scenarios are neither in {package / '_configs'} nor beside it: install llmqgym again."
-    )
-
-
-def shipped_names() -> list[str]:
-    """Names of the shipped scenarios, sorted."""
-    return sorted(path.stem for path in shipped_folder().glob("*.toml"))
 
 
 def load_scenario(name: str) -> ScenarioConfig:

@@ -176,7 +176,7 @@ def test_a_truncated_gz(tmp_path):
         (["--config", "a.toml", "--scenario", "chat"], "one of the two"),
         (["--rate", "nan"], "rate_per_s is nan"),
         (["--requests", "0"], "num_requests is 0"),
-        (["--seed", "-1"], "seed -1"),
+        (["--seed", "-1"], "seed is -1"),
         (["--window", "5"], "START:END"),
         (["--thin", "0.5"], "is for traces"),
         (["--json", "nowhere/o.json"], "no folder"),

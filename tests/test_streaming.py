@@ -338,12 +338,22 @@ def test_a_source_gives_the_run_of_its_table() -> None:
         assert {**run.config, "workload": None} == {**whole.config, "workload": None}
 
 
-def test_what_needs_the_table_says_so() -> None:
+@pytest.mark.parametrize("spec", ["lognormal:sigma=1", "rank:tau=0.6", "refreshing"])
+def test_predictions_do_not_depend_on_the_chunks(spec: str) -> None:
+    whole, pieces = chat(300), InChunks(chat(300), 17)
+    runs = [simulate(each, policy=make_policy("sprpt"), predictor=spec, seed=3) for each in (whole, pieces)]
+    assert runs[0].departures.tobytes() == runs[1].departures.tobytes()
+    assert runs[0].summary == runs[1].summary
+
+
+def test_a_log_makes_a_table_of_the_chunks() -> None:
+    whole, pieces = chat(30), InChunks(chat(30), 7)
+    runs = [simulate(each, policy=make_policy("vllm"), log=True) for each in (whole, pieces)]
+    assert list(runs[0].log_lines()) == list(runs[1].log_lines())
+
+
+def test_departures_that_were_not_kept_are_not_there() -> None:
     source = InChunks(chat(30), 10)
-    with pytest.raises(InputError, match="a decision log needs all requests of 'in chunks'"):
-        simulate(source, policy=make_policy("vllm"), log=True)
-    with pytest.raises(InputError, match="predictor 'perfect' needs all requests"):
-        simulate(source, policy=make_policy("vllm"), predictor="perfect")
     with pytest.raises(InputError, match="keep_departures=True"):
         _ = simulate(source, policy=make_policy("vllm"), keep_departures=False).departures
 

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from llmqgym import __version__
 from llmqgym.cli.bench import bench
 from llmqgym.cli.listing import list_names
+from llmqgym.cli.load import load
 from llmqgym.cli.predictor import app as predictor_app
 from llmqgym.cli.profile import app as profile_app
 from llmqgym.cli.simulate import simulate
@@ -41,6 +42,7 @@ app = typer.Typer(
     help="A simulated LLM inference server for scheduling research.",
 )
 app.command()(simulate)
+app.command()(load)
 app.command("list")(list_names)
 app.add_typer(predictor_app, name="predictor")
 app.add_typer(profile_app, name="profile")

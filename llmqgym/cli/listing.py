@@ -31,11 +31,11 @@ def _table(title: str, *columns: str) -> Any:
 
 
 def _scenarios() -> Any:
-    from llmqgym.scenario import load_scenario, shipped_names
+    from llmqgym.shipped import headlines
 
     table = _table("scenarios", "name", "profile", "policy", "what")
-    for scenario in map(load_scenario, shipped_names()):
-        table.add_row(scenario.name, scenario.profile, scenario.policy, scenario.summary)
+    for name, scenario in headlines().items():
+        table.add_row(name, scenario["profile"], scenario["policy"], scenario["summary"])
     return table
 
 

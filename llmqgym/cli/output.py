@@ -43,7 +43,7 @@ def duration(time_s: float | None) -> str:
 def print_run(document: dict[str, Any]) -> None:
     """The tables of a run, from its JSON document."""
     out = console()
-    for table in (_pairs(_settings(document)), _latencies(document), _pairs(_counters(document))):
+    for table in (pairs(_settings(document)), _latencies(document), pairs(_counters(document))):
         out.print(table)
     out.print(outcome_line(document), markup=False, highlight=False)
 
@@ -114,12 +114,21 @@ def _settings(document: dict[str, Any]) -> list[tuple[str, str]]:
     origin = ", ".join(filter(None, (profile["kind"], profile["origin"])))
     return [
         ("workload", f"{workload['name']}, {workload['num_requests']:,} requests"),
+        *_load(config),
         ("profile", f"{profile['name']} ({origin})"),
         ("policy", policy["name"] + (" (oracle: reads true output lengths)" if policy["oracle"] else "")),
         ("predictor", config["predictor"]),
         ("seed", str(config["seed"])),
         ("server", ", ".join(f"{name} {value}" for name, value in shown.items())),
     ]
+
+
+def _load(config: dict[str, Any]) -> list[tuple[str, str]]:
+    """Only where the rate was asked for as a load."""
+    if "load" not in config:
+        return []
+    rho, capacity, binding = (config["load"][name] for name in ("rho", "capacity_per_s", "binding"))
+    return [("load", f"{rho:g} of {capacity:.4g} requests/s, where {binding} bind{'' if binding != 'kv' else 's'}")]
 
 
 def _unusual(server: dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +141,8 @@ def _unusual(server: dict[str, Any]) -> dict[str, Any]:
     return {name: server[name] for name in default if server[name] != default[name]}
 
 
-def _pairs(rows: list[tuple[str, str]]) -> Any:
+def pairs(rows: list[tuple[str, str]]) -> Any:
+    """A table of names and values."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

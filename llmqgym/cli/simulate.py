@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmqgym.cli.chosen import choose, with_settings
+
 if TYPE_CHECKING:
     from llmqgym.run import RunResult
     from llmqgym.scenario import ScenarioConfig
@@ -44,45 +46,20 @@ def simulate(
 ) -> None:
     """Replay a workload on a simulated server and print what it was like."""
     from llmqgym.files import check_outputs
+    from llmqgym.scenario import with_traffic
+    from llmqgym.traffic import at_load
 
-    chosen = _base(scenario, config, trace)
+    chosen = choose(scenario, config, trace, workload)
     start_s, end_s = _window(window)
-    chosen = _with_traffic(
-        chosen, trace, workload, num_requests=requests, rate_per_s=rate, rho=rho, time_scale=time_scale,
+    chosen = with_traffic(
+        chosen, None, None, num_requests=requests, rate_per_s=rate, rho=rho, time_scale=time_scale,
         thin_share=thin, window_start_s=start_s, window_end_s=end_s,
     )  # fmt: skip
-    chosen = _with_settings(chosen, server, profile=profile, policy=policy, predictor=predictor, seed=seed)
+    chosen = with_settings(chosen, server, profile=profile, policy=policy, predictor=predictor, seed=seed)
     check_outputs([json, per_request, log], [getattr(chosen.workload, "trace", None), config])
+    chosen, load = at_load(chosen)
     result = _run(chosen, step_by_step=step_by_step, per_request=per_request, log=log is not None)
-    _write(result, chosen, json=json, log=log)
-
-
-def _base(scenario: str | None, config: str | None, trace: str | None) -> ScenarioConfig:
-    from llmqgym.errors import InputError
-    from llmqgym.scenario import DEFAULT_SCENARIO, ScenarioConfig, TraceTraffic, load_scenario, read_scenario
-
-    if scenario is not None and config is not None:
-        raise InputError(f"both --scenario {scenario} and --config {config}: give one of the two.")
-    if config is not None:
-        return read_scenario(config)
-    if scenario is None and trace is not None:
-        return ScenarioConfig(name="trace", workload=TraceTraffic(trace))
-    return load_scenario(scenario or DEFAULT_SCENARIO)
-
-
-def _with_traffic(
-    chosen: ScenarioConfig, trace: str | None, workload: str | None, **settings: float | int | None
-) -> ScenarioConfig:
-    from llmqgym.scenario import with_traffic
-
-    return with_traffic(chosen, trace, workload, **settings)
-
-
-def _with_settings(chosen: ScenarioConfig, server: str | None, **settings: Any) -> ScenarioConfig:
-    from llmqgym.scenario import with_settings
-    from llmqgym.specs import parse_pairs
-
-    return with_settings(chosen, parse_pairs(server or ""), **settings)
+    _write(result, chosen, load, json=json, log=log)
 
 
 def _window(text: str | None) -> tuple[float | None, float | None]:
@@ -131,14 +108,16 @@ def _run(chosen: ScenarioConfig, *, step_by_step: bool, per_request: str | None,
         )
 
 
-def _write(result: RunResult, chosen: ScenarioConfig, *, json: str | None, log: str | None) -> None:
+def _write(
+    result: RunResult, chosen: ScenarioConfig, load: dict[str, Any] | None, *, json: str | None, log: str | None
+) -> None:
     """The other files, the JSON last: where it is, the others are whole. Then the tables, unless stdout is taken."""
     from llmqgym.cli.output import print_run, put_json
     from llmqgym.metrics.decision_log import write_log
 
     document = result.document()
     specs = {"scenario": chosen.name, "profile_spec": chosen.profile, "policy_spec": chosen.policy}
-    document["config"] = {**specs, **document["config"]}
+    document["config"] = {**specs, **({} if load is None else {"load": load}), **document["config"]}
     if log is not None:
         write_log(log, result.log_lines())
     if json is not None:

@@ -38,7 +38,7 @@ def scale_to_rate(w: Source, rate_per_s: float) -> Source:
     Raises InputError for a rate that is not positive and finite, or a workload whose requests all arrive at once.
     """
     _require_positive("the rate", rate_per_s)
-    first_ps, last_ps = _span_ps(w)
+    first_ps, last_ps = span_ps(w)
     if last_ps == first_ps:
         raise InputError(
             f"{w.name} has no rate to scale: its {len(w)} request(s) arrive at one moment. Generate arrivals instead."
@@ -64,7 +64,7 @@ def window(w: Source, start_s: float, end_s: float) -> Source:
         return inside
 
     def nothing() -> InputError:
-        first_ps, last_ps = _span_ps(w)
+        first_ps, last_ps = span_ps(w)
         return InputError(
             f"no request of {w.name} arrives in {start_s} to {end_s} s: its arrivals run from "
             f"{first_ps / PS_PER_S} to {last_ps / PS_PER_S} s. Choose a window among them."
@@ -159,7 +159,7 @@ class DerivedSource:
 
 def _scaled(w: Source, factor: float, note: str) -> Source:
     _require_positive("the time factor", factor)
-    last_s = float(_span_ps(w)[1]) / PS_PER_S
+    last_s = float(span_ps(w)[1]) / PS_PER_S
     if last_s * factor >= HORIZON_S:
         raise InputError(
             f"time factor {factor} moves the last arrival from {last_s} s past the horizon of {HORIZON_S} s: "
@@ -188,7 +188,7 @@ def _noted(source: dict[str, object], note: str) -> dict[str, object]:
     return {**source, "transforms": [*earlier, note] if isinstance(earlier, list) else [note]}
 
 
-def _span_ps(w: RequestSource) -> tuple[int, int]:
+def span_ps(w: RequestSource) -> tuple[int, int]:
     """First and last arrival, ps."""
     if isinstance(w, Workload):
         return int(w.requests["arrival_ps"][0]), int(w.requests["arrival_ps"][-1])
