@@ -26,6 +26,7 @@ from typing import Any
 import numba
 import numpy as np
 from c_twin import FLAGS, BenchmarkError, CTwin, Facts, facts_of_c, facts_of_kernel, same_departures
+from results_page import put_section
 from rich.console import Console
 from speed_report import markdown, show
 
@@ -336,7 +337,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.json is not None:
         given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if given.markdown is not None:
-        given.markdown.write_text(markdown(report), encoding="utf-8")
+        put_section(given.markdown, "Speed", markdown(report))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from llmqgym.errors import InputError, unknown
@@ -144,6 +145,7 @@ def _host_blocks(host_memory_bytes: int, block_bytes: int) -> int:
     return UNLIMITED_BLOCKS if host_memory_bytes else 0
 
 
+@lru_cache(maxsize=32)
 def _integer_table(knots_tokens: tuple[int, ...], knots_ms: tuple[float, ...], tile: int) -> tuple[int, ...]:
     """The knots interpolated at the multiples of `tile` up to the last knot, in exact arithmetic.
 
