@@ -87,8 +87,9 @@ def main() -> None:
         print(*zip(COLUMNS, rows(reports)[-1], strict=True))
     if given.markdown is not None:
         text = (
-            f"`python benchmarks/scale.py`, workload `{WORKLOAD}`, policy vllm: requests are drawn as they are needed and "
-            "departures measured as they leave, with exact percentiles (sorted runs on disk). Wall time, one run each.\n\n"
+            f"`python benchmarks/scale.py`, workload `{WORKLOAD}`, policy vllm: requests are drawn as they are needed "
+            "and departures measured as they leave, with exact percentiles (sorted runs on disk). Wall time, one run "
+            "each.\n\n"
         )
         put_section(given.markdown, "Scale", text + "\n".join(table(COLUMNS, rows(reports))))
 

@@ -26,6 +26,9 @@ from llmqgym.workload.predictors import apply_predictor, make_predictor
 from llmqgym.workload.source import RequestSource
 from llmqgym.workload.workload import as_table
 
+#: The spec that stands for the predictions of the trace itself.
+OF_THE_TRACE = "trace"
+
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
@@ -80,7 +83,9 @@ def simulate(
 ) -> RunResult:
     """Replay `workload` to its end (or to `until_s`).
 
-    `predictor` None keeps the predictions that the workload has; `seed` is of its random stream. `step_by_step`
+    `predictor` None keeps the predictions that the workload has, 'trace' insists that there are some; `seed` is of its
+    random stream. `prediction_cost_s` in the summary is what predictions took outside the server, a request on average:
+    it is in no latency. `step_by_step`
     advances iteration by iteration, with the same result. `on_progress` is called now and then with the number of
     requests that have left. `on_departures` is handed every request that leaves, as DEPARTURE[n] a few thousand at a
     time; without `keep_departures` the run's memory then does not grow with the number of requests. `wall_s` is the
@@ -89,9 +94,12 @@ def simulate(
     server = ServerConfig() if server is None else server
     profile = load_profile(profile) if isinstance(profile, str) else profile
     integers = profile.to_integers(server.block_size)
-    looks = None
-    if predictor is not None:
-        workload, looks = apply_predictor(workload, predictor, seed), make_predictor(predictor).looks(seed)
+    looks, cost_s = None, 0.0
+    if predictor == OF_THE_TRACE:
+        _check_predictions(workload)
+    elif predictor is not None:
+        made = make_predictor(predictor)
+        workload, looks, cost_s = apply_predictor(workload, predictor, seed), made.looks(seed), made.cost_s
     if log:
         workload = as_table(workload)
     load_kernel()
@@ -107,7 +115,10 @@ def simulate(
     wall_s = time.perf_counter() - began - leaving.wall_s
     totals = simulator.totals()
     return RunResult(
-        summary=metrics.summary(totals, len(workload)),
+        summary={
+            **metrics.summary(totals, len(workload)),
+            "prediction_cost_s": arriving.num_predicted * cost_s / len(workload),
+        },
         config=_resolved(workload, server, simulator, profile, policy, predictor or arriving.predictor(), seed),
         kept=leaving.kept(),
         totals=totals,
@@ -120,20 +131,28 @@ def simulate(
     )
 
 
+def _check_predictions(workload: RequestSource) -> None:
+    if np.isnan(next(workload.chunks())["predicted_output_tokens"]).all():
+        raise InputError(
+            f"predictor 'trace' stands for the predictions that {workload.name!r} brings, and it has none: give it a "
+            "column predicted_output_tokens, or name another predictor (`llmqgym list predictors`)."
+        )
+
+
 class _Arriving:
-    """The chunks of a source on their way in, and whether any request had a prediction."""
+    """The chunks of a source on their way in, and how many requests had a prediction."""
 
     def __init__(self, workload: RequestSource) -> None:
         self._workload = workload
-        self._predicted = False
+        self.num_predicted = 0
 
     def chunks(self) -> Iterator[NDArray[Any]]:
         for requests in self._workload.chunks():
-            self._predicted = self._predicted or not np.isnan(requests["predicted_output_tokens"]).all()
+            self.num_predicted += int(np.count_nonzero(~np.isnan(requests["predicted_output_tokens"])))
             yield requests
 
     def predictor(self) -> str:
-        return "trace" if self._predicted else "none"
+        return OF_THE_TRACE if self.num_predicted else "none"
 
 
 class _Leaving:

@@ -9,6 +9,7 @@ import pytest
 
 from baselines.registry import POLICIES, make_policy
 from llmqgym.config import ServerConfig
+from llmqgym.errors import InputError
 from llmqgym.hardware.registry import load_profile
 from llmqgym.kernel.jit import COMPILED
 from llmqgym.run import simulate
@@ -87,3 +88,24 @@ def test_memory_grows_with_the_requests_in_the_system_only() -> None:
     departed += len(sim.departures())
     assert departed == len(requests)
     assert sim.record.capacity <= 512
+
+
+def test_predictions_of_the_trace_and_what_predictions_cost(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "arrival_time_s,prompt_tokens,output_tokens,predicted_output_tokens,predicted_lower_tokens,"
+        "predicted_upper_tokens\n0,8,4,9,3,11\n1,8,4,,,\n"
+    )
+    trace = read_trace(path)
+    assert trace.requests["predicted_upper_tokens"][0] == 11
+    result = simulate(trace, policy=make_policy("spjf"), predictor="trace")
+    assert result.config["predictor"] == "trace"
+    assert result.departures["predicted_output_tokens"][0] == 9
+    with pytest.raises(InputError, match="it has none"):
+        simulate(poisson_lognormal(5, 1.0, 0), policy=make_policy("spjf"), predictor="trace")
+    half = simulate(
+        poisson_lognormal(SIZE, 1.0, 0), policy=make_policy("spjf"), predictor="perfect:cost_s=2,missing=0.5"
+    )
+    assert half.summary["prediction_cost_s"] == pytest.approx(1.0, rel=0.3)
+    free = simulate(poisson_lognormal(SIZE, 1.0, 0), policy=make_policy("spjf"), predictor="perfect:missing=0.5")
+    assert half.departures.tobytes() == free.departures.tobytes()

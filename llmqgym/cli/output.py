@@ -117,10 +117,15 @@ def _settings(document: dict[str, Any]) -> list[tuple[str, str]]:
         *_load(config),
         ("profile", f"{profile['name']} ({origin})"),
         ("policy", policy["name"] + (" (oracle: reads true output lengths)" if policy["oracle"] else "")),
-        ("predictor", config["predictor"]),
+        ("predictor", config["predictor"] + _cost(document)),
         ("seed", str(config["seed"])),
         ("server", ", ".join(f"{name} {value}" for name, value in shown.items())),
     ]
+
+
+def _cost(document: dict[str, Any]) -> str:
+    cost_s = document["prediction_cost_s"]
+    return f" ({duration(cost_s)} a request outside the server, in no latency)" if cost_s else ""
 
 
 def _load(config: dict[str, Any]) -> list[tuple[str, str]]:

@@ -27,7 +27,7 @@ def simulate(
     profile: Annotated[Text, typer.Option(help="Hardware: NAME or NAME:k=v,..")] = None,
     policy: Annotated[Text, typer.Option(help="Scheduling policy: NAME or NAME:k=v,..")] = None,
     predictor: Annotated[
-        Text, typer.Option(help="none, perfect or lognormal:sigma=1. Default: the trace's own.")
+        Text, typer.Option(help="See `llmqgym list predictors`; 'trace': the trace's own, as by default.")
     ] = None,
     requests: Annotated[int | None, typer.Option(help="How many requests; of a trace the first so many.")] = None,
     rate: Annotated[float | None, typer.Option(help="Requests per second; rescales the time of a trace.")] = None,

@@ -25,6 +25,9 @@ def read(columns: Columns) -> RequestFields:
         fields["max_output_tokens"] = columns["max_output_tokens"]
     if "predicted_output_tokens" in columns:
         fields["predicted_output_tokens"] = columns["predicted_output_tokens"]
+    if "predicted_lower_tokens" in columns and "predicted_upper_tokens" in columns:
+        fields["predicted_lower_tokens"] = columns["predicted_lower_tokens"]
+        fields["predicted_upper_tokens"] = columns["predicted_upper_tokens"]
     if "prefix_group" in columns and "prefix_tokens" in columns:
         fields["prefix_group"] = columns["prefix_group"]
         fields["prefix_tokens"] = columns["prefix_tokens"]
@@ -42,6 +45,8 @@ FORMAT = TraceFormat(
         "priority": WHOLE,
         "max_output_tokens": WHOLE,
         "predicted_output_tokens": NUMBER_OR_EMPTY,
+        "predicted_lower_tokens": NUMBER_OR_EMPTY,
+        "predicted_upper_tokens": NUMBER_OR_EMPTY,
         "prefix_group": WHOLE,
         "prefix_tokens": WHOLE,
     },
