@@ -24,7 +24,7 @@ TOLERANCES = {"mean": 0.05, "p50": 0.10, "p90": 0.25}
 #: Windows in which arrivals are counted for the index of dispersion.
 WINDOWS_S = (1, 10, 60)
 #: Runs of arrivals of which the mean is compared: counts in long windows vary much from run to run.
-_ARRIVAL_SEEDS = 8
+_ARRIVAL_SEEDS = 16
 _BINS = 48
 _MAX_PAIRS = 20_000
 
@@ -35,7 +35,7 @@ def compare(
     """Figures of the trace and of the model, and how far they are apart.
 
     Lengths come from a sample of 131,072 requests; arrivals, where the trace has any, are as many as the trace's, at
-    its rate, in 8 runs whose mean is given (`spread`: their standard deviation). `dequantised`: see `read_trace`.
+    its rate, in 16 runs whose mean is given (`spread`: their standard deviation). `dequantised`: see `read_trace`.
     Raises InputError for a trace that cannot be read.
     """
     generated = sample_lengths(named.model)
