@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pieces import InChunks
 
 from baselines.registry import make_policy
 from llmqgym.config import ServerConfig
@@ -292,30 +293,6 @@ def test_the_table_is_in_order_of_id_however_requests_leave(num: int, waiting: i
     assert file.getvalue() == naive_metrics.per_request(rows)
 
 
-@dataclass(frozen=True)
-class InChunks:
-    """A RequestSource: the requests of a workload, so many at a time."""
-
-    workload: Workload
-    size: int
-    name: str = "in chunks"
-
-    @property
-    def source(self) -> dict[str, object]:
-        return {}
-
-    @property
-    def corrections(self) -> dict[str, int]:
-        return {}
-
-    def __len__(self) -> int:
-        return len(self.workload)
-
-    def chunks(self) -> Iterator[NDArray[Any]]:
-        for first in range(0, len(self), self.size):
-            yield self.workload.requests[first : first + self.size]
-
-
 def chat(num: int = SIZE) -> Workload:
     rng = np.random.default_rng(8)
     return make_workload(
@@ -373,8 +350,13 @@ def test_the_table_of_departures_stays_small_when_it_is_drained() -> None:
 @pytest.mark.skipif(not COMPILED, reason="three hundred thousand requests take hours in plain Python")
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is counted in other units elsewhere")
 def test_memory_does_not_grow_with_the_requests() -> None:
-    """The peak of a process after 2e5 requests and after 6e5 more: kept, these would take 100 MB."""
-    command = [sys.executable, "-m", "benchmarks.memory", "200000", "600000"]
-    shown = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    before, after = (float(line.split("peak ")[1].split(" MB")[0]) for line in shown.splitlines())
-    assert after - before < 8
+    """The peaks of processes with 2e5 and 8e5 requests: kept, these would take 100 MB more."""
+    peaks = []
+    for num in (200_000, 800_000):
+        command = [sys.executable, "benchmarks/scale.py", "--one", str(num)]
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+        shown = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
+        report = json.loads(shown.stdout)
+        assert report["little_residual"] == 0
+        peaks.append(report["peak_mb"])
+    assert peaks[1] - peaks[0] < 20

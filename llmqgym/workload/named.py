@@ -38,7 +38,7 @@ NAMED: dict[str, NamedWorkload] = {
         rate_per_s=5.53,
         model=TrafficModel(
             arrivals="gamma:cv=1.067",
-            # Within the trace's hour the level varies by 0.21; a level that lasts for 11 minutes has no time to vary fully.
+            # The trace's hour varies by 0.21, but a level that lasts for 11 minutes has no time to vary fully.
             modulation=("log_ar1:sd=0.25,phi=0.915",),
             prompt="lognormal_mixture:weights=0.4841/0.3765/0.1393,mu=5.9216/7.0023/8.1089,"
             "sigma=0.8846/0.1374/0.3385,max=14050",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pieces import InChunks
 from scipy.special import k1, kv, stdtr
 from scipy.stats import kendalltau, kstest
 
@@ -56,30 +55,6 @@ def predict(spec: str, tokens: NDArray[np.int64], seed: int = 0) -> Any:
 
 def point(spec: str, tokens: NDArray[np.int64], seed: int = 0) -> NDArray[np.float64]:
     return predict(spec, tokens, seed).point
-
-
-@dataclass(frozen=True)
-class InPieces:
-    """A RequestSource that hands a workload over in pieces of a given size."""
-
-    workload: Workload
-    size: int
-    name: str = "in pieces"
-
-    @property
-    def source(self) -> dict[str, object]:
-        return {"kind": "pieces"}
-
-    @property
-    def corrections(self) -> dict[str, int]:
-        return {}
-
-    def __len__(self) -> int:
-        return len(self.workload)
-
-    def chunks(self) -> Iterator[NDArray[Any]]:
-        for first in range(0, len(self), self.size):
-            yield self.workload.requests[first : first + self.size]
 
 
 def test_every_predictor_is_tried_here():
@@ -228,7 +203,7 @@ def test_predictions_do_not_depend_on_chunks(spec, size):
     workload = Workload("few", CHAT.requests[:1000])
     spec = spec + ("," if ":" in spec else ":") + "missing=0.2"
     whole = apply_predictor(workload, spec, 5).requests
-    source = apply_predictor(InPieces(workload, size), spec, 5)
+    source = apply_predictor(InChunks(workload, size), spec, 5)
     for _ in range(2):
         pieces = list(source.chunks())
         assert len(pieces) == -(-1000 // size)
@@ -267,8 +242,7 @@ def test_a_cost_is_recorded_and_changes_nothing():
     assert free.requests.tobytes() == dear.requests.tobytes()
     assert "predictor_cost_s" not in free.source
     assert dear.source["predictor_cost_s"] == 0.008
-    assert apply_predictor(InPieces(CHAT, 10), "none:cost_s=1", 0).source == {
-        "kind": "pieces",
+    assert apply_predictor(InChunks(CHAT, 10), "none:cost_s=1", 0).source == {
         "predictor": "none:cost_s=1",
         "predictor_cost_s": 1,
     }
@@ -277,7 +251,7 @@ def test_a_cost_is_recorded_and_changes_nothing():
 def test_the_reference_is_the_beginning_of_a_source():
     workload = Workload("long", np.resize(CHAT.requests, REFERENCE_REQUESTS + 5000))
     whole = apply_predictor(workload, "rank", 1).requests
-    pieces = np.concatenate(list(apply_predictor(InPieces(workload, 40_000), "rank", 1).chunks()))
+    pieces = np.concatenate(list(apply_predictor(InChunks(workload, 40_000), "rank", 1).chunks()))
     assert pieces.tobytes() == whole.tobytes()
 
 
