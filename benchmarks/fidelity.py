@@ -1,8 +1,9 @@
-"""Generated workloads against real traces, predictors against real predictors, loads against simulations.
+"""Generated workloads against traces, predictors against real ones, loads against simulations, profiles against
+measurements.
 
-    python benchmarks/fidelity.py [--traces ../shared/traces] [--markdown docs/results.md]
+    python benchmarks/fidelity.py [--traces FOLDER] [--profiles FOLDER] [--markdown docs/results.md]
 
-The traces are not part of the project; without them there is nothing to compare with.
+Traces and measurements are not part of the project; without them there is nothing to compare with.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from scipy.stats import kendalltau
 
 from baselines.registry import make_policy
 from llmqgym.hardware import load_profile
+from llmqgym.hardware.check import check_report
 from llmqgym.load.check import Bench, check, requests_wanted, shuffled_rows
 from llmqgym.scenario import load_scenario
 from llmqgym.shipped import shipped_names
@@ -30,6 +32,8 @@ from llmqgym.workload.predictors.follow import follow_requests
 from llmqgym.workload.predictors.report import report
 from llmqgym.workload.traces.predictions import read_predictions
 
+#: Kinds of iterations.
+KINDS = ("decode", "prefill", "mixed")
 #: Of the datasets of the published table of Kendall's tau by sigma, the file.
 TAU_FILES = {
     "azure23_conv": "dev/azure23_conv",
@@ -135,10 +139,50 @@ def loads() -> str:
     )
 
 
+def hardware(profiles: Path) -> str:
+    """Shipped and made profiles against samples, end-to-end measurements and tables."""
+    found = check_report(profiles, "roofline")
+    made = {row["name"]: row for row in found["made"]["samples"]}
+    samples = [
+        (row["config"], f"{row['mean']:.2%}", f"{row['max']:.1%}", f"{twin['mean']:.1%}", f"{twin['max']:.0%}")
+        for row, twin in zip(found["samples"], made.values(), strict=True)
+    ]
+    measured = [
+        (row["profile"], row["phase"], f"{row['prompt_tokens']}", f"{row['batch']}", f"{row['measured_ms']:.1f}")
+        + (f"{row['bare_error']:+.0%}", f"{row['full_error']:+.0%}")
+        for row in found["end_to_end"]
+    ]
+    lines = [
+        "Shipped profiles, and the roofline of the same pairs, against the composed samples (relative errors).",
+        "",
+        *table(("pair", "shipped, mean", "max", "roofline, mean", "max"), samples),
+        "",
+        "Shipped profiles against Splitwise's end-to-end measurements: bare sums, and with LM head and overhead.",
+        "",
+        *table(("profile", "phase", "prompt", "batch", "measured, ms", "bare", "full"), measured),
+    ]
+    if "against_tables" in found["made"]:
+        rows = [
+            (
+                f"{row['gpu']}/{row['model']}/tp{row['tensor_parallel']}",
+                *(f"{row[kind]['bias']:+.0%}" for kind in KINDS),
+            )
+            for row in found["made"]["against_tables"]
+        ]
+        lines += [
+            "",
+            "The roofline against AIConfigurator's tables: mean difference.",
+            "",
+            *table(("pair", *KINDS), rows),
+        ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--traces", type=Path, default=Path("../shared/traces"))
+    parser.add_argument("--profiles", type=Path, default=Path("../shared/profiles"))
     parser.add_argument("--markdown", type=Path, metavar="OUT", help="write the tables there (docs/results.md)")
     given = parser.parse_args()
     np.seterr(all="raise", under="ignore")
@@ -146,6 +190,7 @@ def main() -> None:
         "Workloads against their traces": lambda: workloads(given.traces),
         "Predictors": lambda: predictors(given.traces),
         "Loads": loads,
+        "Hardware": lambda: hardware(given.profiles),
     }
     for title, write in sections.items():
         text = f"`python benchmarks/fidelity.py`\n\n{write()}"

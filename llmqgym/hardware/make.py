@@ -14,7 +14,7 @@ from llmqgym.hardware.documents import Document, profile_from
 from llmqgym.hardware.gpus import GPUS, Gpu, find_gpu
 from llmqgym.hardware.models import BYTES, MODELS, find_model, published_model
 from llmqgym.hardware.profile import DEFAULT_HOST_MEMORY_BYTES, HardwareProfile
-from llmqgym.hardware.roofline import ALL_REDUCE_MS, LM_HEAD_EFFICIENCY, Roofline, lm_head_ms
+from llmqgym.hardware.roofline import ALL_REDUCE_2023_MS, ALL_REDUCE_MS, LM_HEAD_EFFICIENCY, Roofline, lm_head_ms
 from llmqgym.hardware.shard import Operators, Shard, check_ways, token_table
 
 MAKERS = ("aiconfigurator", "roofline")
@@ -67,16 +67,19 @@ def make_profile(
 def twin_of(profile: HardwareProfile, maker: str) -> HardwareProfile:
     """The profile that `maker`, 'aiconfigurator' or 'roofline', makes for the pair of a shipped one.
 
-    It knows no capacity, so that a pair whose weights do not fit has one too. Raises InputError for another maker,
-    NotInTables where the tables lack the pair.
+    A roofline takes the all-reduce of the stack behind the shipped ones, not today's. The profile knows no capacity, so
+    that a pair whose weights do not fit has one too. Raises InputError for another maker, NotInTables where the tables
+    lack the pair.
     """
-    return _unlimited(profile.gpu, profile.model, profile.tensor_parallel, maker)
+    return _unlimited(profile.gpu, profile.model, profile.tensor_parallel, maker, ALL_REDUCE_2023_MS)
 
 
 def measured_twins(configs: Iterable[str], maker: str) -> list[HardwareProfile]:
     """The profiles that `maker` makes for pairs named as in the samples, e.g. 'a100/Llama-2-70b-hf/tp2'."""
     parts = (config.split("/") for config in configs)
-    return [_unlimited(gpu, model, int(ways.removeprefix("tp")), maker) for gpu, model, ways in parts]
+    return [
+        _unlimited(gpu, model, int(ways.removeprefix("tp")), maker, ALL_REDUCE_2023_MS) for gpu, model, ways in parts
+    ]
 
 
 def roofline_against_tables() -> list[dict[str, Any]]:
@@ -93,12 +96,14 @@ def roofline_against_tables() -> list[dict[str, Any]]:
     return rows
 
 
-def _unlimited(gpu: str, published: str, tensor_parallel: int, maker: str) -> HardwareProfile:
+def _unlimited(
+    gpu: str, published: str, tensor_parallel: int, maker: str, all_reduce_latency_ms: float = ALL_REDUCE_MS
+) -> HardwareProfile:
     if maker not in MAKERS:
         raise unknown("maker", maker, MAKERS)
     specification = find_gpu(gpu)
     shard = Shard(published_model(published), tensor_parallel, "bf16", "bf16")
-    roofline = Roofline(specification, shard)
+    roofline = Roofline(specification, shard, all_reduce_latency_ms=all_reduce_latency_ms)
     operators: Operators = roofline if maker == "roofline" else MeasuredOperators(roofline)
     return profile_from(_document(specification, shard, token_table(shard, operators)[0], maker))
 
@@ -175,9 +180,10 @@ def _beyond(gpu: Gpu, shard: Shard, source: str) -> str:
     """What the roofline cannot know of this pair."""
     if source != "roofline" or shard.tensor_parallel == 1:
         return ""
-    latency_ms = 2 * shard.model.layers * ALL_REDUCE_MS
+    latency_ms, older_ms = (2 * shard.model.layers * latency for latency in (ALL_REDUCE_MS, ALL_REDUCE_2023_MS))
     text = (
-        f"{latency_ms:.1f} ms of every iteration are the all-reduce latency of a 2023 stack, CUDA graphs need a tenth."
+        f"{latency_ms:.1f} ms of every iteration are the latency of all-reduces in CUDA graphs; in the error above "
+        f"they have that of the shipped profiles' 2023 stack, which would be {older_ms:.1f} ms here."
     )
     if gpu.peer_bytes_per_s == gpu.link_bytes_per_s and shard.tensor_parallel > 2:
         text += " More than two GPUs on PCIe share its switches: prefills take two to five times as long as here."

@@ -47,9 +47,9 @@ def test_operators_by_hand() -> None:
     assert bound.gemm_ms(one(8065), 4096, 4096)[0] == bound.gemm_ms(one(8192), 4096, 4096)[0]
     # a ring over four GPUs sends 1.5 times the bytes, at 80 % of 300 GB/s
     shared = a_roofline("a100", "llama-3-70b", 4)
-    assert shared.all_reduce_ms(one(1e9))[0] == pytest.approx(0.060 + 1.5e9 / 240e9 * 1e3)
+    assert shared.all_reduce_ms(one(1e9))[0] == pytest.approx(0.010 + 1.5e9 / 240e9 * 1e3)
     mesh = a_roofline("mi300x", "llama-3-70b", 4)
-    assert mesh.all_reduce_ms(one(1e9))[0] == pytest.approx(0.060 + 1.5e9 / (0.8 * 3 * 64e9) * 1e3)
+    assert mesh.all_reduce_ms(one(1e9))[0] == pytest.approx(0.010 + 1.5e9 / (0.8 * 3 * 64e9) * 1e3)
 
 
 def test_attention_by_hand() -> None:
@@ -92,7 +92,7 @@ def test_the_roofline_is_near_the_shipped_profiles() -> None:
 
 
 @pytest.mark.parametrize(
-    "constant", ["GEMM_EFFICIENCY", "MEMORY_EFFICIENCY", "KV_EFFICIENCY", "ATTENTION_EFFICIENCY", "ALL_REDUCE_MS"]
+    "constant", ["GEMM_EFFICIENCY", "MEMORY_EFFICIENCY", "KV_EFFICIENCY", "ATTENTION_EFFICIENCY", "ALL_REDUCE_2023_MS"]
 )
 def test_no_constant_wants_to_be_elsewhere(constant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moving one by 15 % gains less than half a point: what is typed is the fit."""
@@ -101,9 +101,10 @@ def test_no_constant_wants_to_be_elsewhere(constant: str, monkeypatch: pytest.Mo
         errors = against_shipped(lambda profile: twin_of(profile, "roofline"))
         return sum(errors[kind]["mean"] for kind in ITERATIONS) / len(ITERATIONS)
 
-    typed, value = mean_error(), getattr(roofline, constant)
+    room = make if constant == "ALL_REDUCE_2023_MS" else roofline
+    typed, value = mean_error(), getattr(room, constant)
     for factor in (0.85, 1.15):
-        monkeypatch.setattr(roofline, constant, value * factor)
+        monkeypatch.setattr(room, constant, value * factor)
         assert mean_error() > typed - 0.005
 
 
@@ -204,11 +205,11 @@ def test_without_the_extra_there_is_a_roofline_and_a_hint(monkeypatch: pytest.Mo
 
 @needs_tables
 def test_the_roofline_against_the_tables_also_of_gpus_it_was_not_fitted_to() -> None:
-    """On one GPU within a third in the mean; over several, the older all-reduce shows."""
+    """In the mean within a third on one GPU and on several with NVLink; PCIe switches are not in it."""
     rows = make.roofline_against_tables()
     assert {row["gpu"] for row in rows} == {"a100", "h100", "h200", "b200", "l40s"}
     for row in rows:
-        if row["tensor_parallel"] == 1:
+        if row["tensor_parallel"] == 1 or row["gpu"] != "l40s":
             assert all(row[kind]["mean"] < 0.33 for kind in ITERATIONS), row
 
 
@@ -256,8 +257,8 @@ def test_what_the_roofline_cannot_know_is_said() -> None:
         for gpu, ways in (("rtx-4090", 4), ("rtx-4090", 2), ("h100", 4), ("h100", 1))
     ]
     assert ["share its switches" in text for text in texts] == [True, False, False, False]
-    # 2 x 32 layers x 0.06 ms
-    assert ["3.8 ms of every iteration" in text for text in texts] == [True, True, True, False]
+    # 2 x 32 layers x 0.01 ms
+    assert ["0.6 ms of every iteration" in text for text in texts] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
