@@ -20,6 +20,7 @@ from scipy.stats import kendalltau
 from baselines.registry import make_policy
 from llmqgym.hardware import load_profile
 from llmqgym.hardware.check import check_report
+from llmqgym.hardware.endtoend import is_shown
 from llmqgym.load.check import Bench, check, requests_wanted, shuffled_rows
 from llmqgym.scenario import load_scenario
 from llmqgym.shipped import shipped_names
@@ -148,9 +149,15 @@ def hardware(profiles: Path) -> str:
         for row, twin in zip(found["samples"], made.values(), strict=True)
     ]
     measured = [
-        (row["profile"], row["phase"], f"{row['prompt_tokens']}", f"{row['batch']}", f"{row['measured_ms']:.1f}")
-        + (f"{row['bare_error']:+.0%}", f"{row['full_error']:+.0%}")
+        (
+            row["profile"],
+            row["phase"],
+            *map(str, (row["prompt_tokens"], row["batch"])),
+            f"{row['measured_ms']:.1f}",
+            *(f"{row[error]:+.0%}" for error in ("bare_error", "full_error")),
+        )
         for row in found["end_to_end"]
+        if is_shown(row)
     ]
     lines = [
         "Shipped profiles, and the roofline of the same pairs, against the composed samples (relative errors).",
