@@ -281,3 +281,39 @@ def test_module_and_version():
     from llmqgym import __version__
 
     assert cli("--version").stdout.strip() == f"llmqgym {__version__}"
+
+
+def test_a_load_becomes_a_rate(tmp_path):
+    document = json.loads(
+        cli("simulate", "--workload", "chat", "--rho", "0.5", "--requests", "300", "--json", "-").stdout
+    )
+    load = document["config"]["load"]
+    assert load["binding"] == "slots"
+    assert document["config"]["workload"]["source"]["rate_per_s"] == pytest.approx(0.5 * load["capacity_per_s"])
+    trace = tmp_path / "t.csv"
+    trace.write_text("arrival_time_s,prompt_tokens,output_tokens\n" + "".join(f"{i},500,100\n" for i in range(200)))
+    of_trace = json.loads(cli("simulate", "--trace", str(trace), "--rho", "0.5", "--json", "-").stdout)
+    rate = 0.5 * of_trace["config"]["load"]["capacity_per_s"]
+    assert f"rate_per_s={rate!r}" in of_trace["config"]["workload"]["source"]["transforms"][0]
+    shown = cli("simulate", "--workload", "chat", "--rho", "0.5", "--requests", "300").stdout
+    assert "slots bind" in shown
+    both = cli("simulate", "--workload", "chat", "--rho", "0.5", "--rate", "3")
+    assert both.exit_code == 2
+    assert "give one" in both.stderr
+
+
+def test_a_workload_is_compared_with_a_trace(tmp_path):
+    trace = tmp_path / "t.csv"
+    trace.write_text("arrival_time_s,prompt_tokens,output_tokens\n" + "".join(f"{i},500,100\n" for i in range(200)))
+    result = cli("workload", "compare", "chat_azure23", str(trace), "--json", str(tmp_path / "c.json"))
+    assert result.exit_code == 1
+    assert "interarrival_cv" in result.stdout
+    report = json.loads((tmp_path / "c.json").read_text())
+    assert report["matches"] is False
+    assert report["prompt_tokens"]["figures"]["p50"]["trace"] == 500
+    assert "unknown workload" in cli("workload", "compare", "chat_azur", str(trace)).stderr
+
+
+@pytest.mark.parametrize(("what", "name"), [("workloads", "long_context_kimi"), ("predictors", "refreshing")])
+def test_workloads_and_predictors_are_listed(what, name):
+    assert name in cli("list", what).stdout
