@@ -17,11 +17,12 @@ from llmqgym.config import ServerConfig
 from llmqgym.errors import InputError
 from llmqgym.hardware import load_profile
 from llmqgym.kernel.jit import COMPILED
+from llmqgym.kernel.tables import PS_PER_S
 from llmqgym.load import Capacity, capacity
 from llmqgym.load.check import Bench, check, largest_stable_rho
 from llmqgym.load.lengths import measure
 from llmqgym.run import simulate
-from llmqgym.workload.generate import poisson_arrivals_s
+from llmqgym.workload.arrivals import make_arrivals
 from llmqgym.workload.workload import make_workload
 
 simulated = pytest.mark.skipif(not COMPILED, reason="ten thousand requests take hours in plain Python")
@@ -88,7 +89,7 @@ def fluid(prompts: Any, outputs: Any, profile: str, **server: Any) -> Capacity:
 def steady(case: Case, rate_per_s: float) -> dict[str, Any]:
     """The summary of a run up to its last arrival, so that its time averages know no tail."""
     bench = case.bench()
-    arrival_s = poisson_arrivals_s(len(bench.prompt_tokens), 1.0, 5)
+    arrival_s = make_arrivals("poisson", [])(1.0, 5).take(len(bench.prompt_tokens))[0] / PS_PER_S
     arrival_s *= len(arrival_s) / arrival_s[-1] / rate_per_s
     workload = make_workload(
         "steady", {}, arrival_s=arrival_s, prompt_tokens=bench.prompt_tokens, output_tokens=bench.output_tokens
@@ -260,7 +261,7 @@ def test_few_requests_have_no_verdict():
 @simulated
 def test_the_command_prints_and_writes(tmp_path: Any):
     out = tmp_path / "load.json"
-    args = ["load", "--scenario", "chat-pressure", "--check", "--requests", "5000", "--json", str(out)]
+    args = ["load", "--scenario", "kv-bound", "--check", "--requests", "5000", "--json", str(out)]
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output
     for word in ("capacity", "kv: all blocks are held", "largest stable load", "load 1.05: growing"):
