@@ -241,7 +241,7 @@ def test_an_error_while_writing_removes_the_temporary_file(tmp_path):
 
 
 def test_lists():
-    assert "chat-pressure" in cli("list", "scenarios").stdout
+    assert "kv-bound" in cli("list", "scenarios").stdout
     policies = cli("list", "policies").stdout.splitlines()
     assert any(line.split()[:2] == ["srpt", "oracle"] for line in policies)
     assert not any(line.split()[:2] == ["sprpt", "oracle"] for line in policies)

@@ -261,7 +261,7 @@ def test_few_requests_have_no_verdict():
 @simulated
 def test_the_command_prints_and_writes(tmp_path: Any):
     out = tmp_path / "load.json"
-    args = ["load", "--scenario", "chat-pressure", "--check", "--requests", "5000", "--json", str(out)]
+    args = ["load", "--scenario", "kv-bound", "--check", "--requests", "5000", "--json", str(out)]
     result = CliRunner().invoke(app, args)
     assert result.exit_code == 0, result.output
     for word in ("capacity", "kv: all blocks are held", "largest stable load", "load 1.05: growing"):
