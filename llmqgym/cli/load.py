@@ -125,7 +125,10 @@ def _figures(document: dict[str, Any]) -> Any:
         rows.append(("left out", f"{capacity['num_never_fit']:,} requests that can never fit the KV cache"))
     if checked is not None:
         rows.append(
-            (f"under {document['policy_spec']}", f"load 0.95: {checked['below']}, load 1.05: {checked['above']}")
+            (
+                f"under {document['policy_spec']}",
+                f"load 0.95: {checked['below']}, load 1.05: {checked['above']} (Poisson arrivals)",
+            )
         )
         if checked["largest_stable_rho"] is not None:
             rho = checked["largest_stable_rho"]

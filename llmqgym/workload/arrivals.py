@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -19,8 +20,19 @@ from llmqgym.workload.modulation import NS_PER_S, Modulation, Pieces, RateClock,
 from llmqgym.workload.streams import random_stream
 
 Ints = NDArray[np.int64]
-#: n gaps between requests with mean 1, float64 [n].
-GapLaw = Callable[[np.random.Generator, int], NDArray[np.float64]]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GapLaw:
+    """Gaps with mean 1 between requests: `draw` gives n of them, float64 [n].
+
+    `draw_long` gives one as seen from a random moment, by which longer gaps are met more often: density x f(x).
+    """
+
+    draw: Callable[[np.random.Generator, int], Floats]
+    draw_long: Callable[[np.random.Generator], float]
+
 
 #: Arrivals fall on whole nanoseconds: fine beside any iteration, and coarse beside the last digit of a float, in which
 #: the mathematical libraries of two machines may differ.
@@ -42,25 +54,30 @@ class ArrivalProcess(Protocol):
 
 def poisson() -> GapLaw:
     """Exponential gaps."""
-    return lambda rng, n: rng.standard_exponential(n)
+    return GapLaw(lambda rng, n: rng.standard_exponential(n), lambda rng: rng.standard_gamma(2.0))
 
 
 def gamma(cv: float) -> GapLaw:
     """Gamma gaps with coefficient of variation `cv`: 1 is Poisson, more is burstier."""
     shape = check_real("gamma: cv", cv, 0.02, MAX_CV) ** -2.0
-    return lambda rng, n: rng.standard_gamma(shape, n) / shape
+    return GapLaw(
+        lambda rng, n: rng.standard_gamma(shape, n) / shape, lambda rng: rng.standard_gamma(shape + 1) / shape
+    )
 
 
 def weibull(cv: float) -> GapLaw:
     """Weibull gaps with coefficient of variation `cv`."""
     shape = _weibull_shape(check_real("weibull: cv", cv, 0.02, MAX_CV))
     mean = gamma_function(1 + 1 / shape)
-    return lambda rng, n: rng.standard_exponential(n) ** (1 / shape) / mean
+    return GapLaw(
+        lambda rng, n: rng.standard_exponential(n) ** (1 / shape) / mean,
+        lambda rng: rng.standard_gamma(1 + 1 / shape) ** (1 / shape) / mean,
+    )
 
 
 def regular() -> GapLaw:
     """A metronome."""
-    return lambda rng, n: np.ones(n)
+    return GapLaw(lambda rng, n: np.ones(n), lambda rng: 1.0)
 
 
 GAP_LAWS: dict[str, Callable[..., GapLaw]] = {
@@ -72,7 +89,10 @@ GAP_LAWS: dict[str, Callable[..., GapLaw]] = {
 
 
 class Renewal:
-    """Independent gaps of one law, run through a modulated rate."""
+    """Independent gaps of one law, run through a modulated rate.
+
+    It begins with a full gap or, where it is `under_way`, with what a random moment leaves of one.
+    """
 
     def __init__(
         self,
@@ -81,10 +101,15 @@ class Renewal:
         modulations: Sequence[Modulation],
         seed: int,
         branch: tuple[int, ...] = (),
+        under_way: bool = False,
     ) -> None:
         self._gaps, self._rate_per_s = gaps, rate_per_s
         self._rng = random_stream(seed, "arrivals", *branch)
         self._parts = 0
+        self._first: int | None = None  # what is left of the gap under way, in parts
+        if under_way:
+            start = random_stream(seed, "arrivals", *branch, 2)
+            self._first = round(gaps.draw_long(start) * start.random() * _PARTS)
         pieces: list[Pieces] = [
             modulation(random_stream(seed, "arrivals", *branch, 1, number))
             for number, modulation in enumerate(modulations)
@@ -93,7 +118,9 @@ class Renewal:
 
     def take(self, n: int) -> tuple[Ints, None]:
         """The next n arrivals in ps [n]; whoever comes long after the horizon comes at one time."""
-        gaps = np.rint(self._gaps(self._rng, n) * _PARTS).astype(np.int64)
+        gaps = np.rint(self._gaps.draw(self._rng, n) * _PARTS).astype(np.int64)
+        if self._first is not None:
+            gaps[0], self._first = self._first, None
         parts = self._parts + np.cumsum(gaps)
         self._parts = int(parts[-1])
         expected = parts / _PARTS
@@ -164,6 +191,7 @@ def clients(
                     [*rate_varies, *(_shared(modulation, seed, place) for place, modulation in enumerate(modulations))],
                     seed,
                     (0, number),
+                    under_way=True,
                 )
                 for number, share in enumerate(weights)
             ],

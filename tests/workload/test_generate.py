@@ -51,7 +51,7 @@ def test_the_requests_do_not_depend_on_the_size_of_the_chunks(name, sizes):
 GOLDEN = {
     "chat": "50aa6f4f2110d65d0f71c6c46daedb4e2084fd5ba99697dff9b5f6368529e52e",
     "chat_azure23": "306812d452c10c4ab6a422ad82a2da5a3f266106922eb744c379134a3e265559",
-    "reasoning_r1_evening": "d77b888c1bf86ec5d0de399241c81af82dae918812bb5f736879ed816024b9e4",
+    "reasoning_r1_evening": "98236ba79f91d32d706edba8b48e7b32726728078de4f9f811bab67f3d2b0292",
     "api_burstgpt": "87741bc39a76c9eb982a731c096dbad1b5052351b4e44c2ed4df86094007acc8",
 }
 
@@ -205,6 +205,17 @@ def test_clients_have_their_shares_and_add_up():
     assert (np.diff(times) >= 0).all()
     gaps = np.diff(times[clients == 0])
     assert gaps.std() / gaps.mean() == pytest.approx(3, rel=0.1)
+
+
+@pytest.mark.parametrize("family", ["gamma", "weibull"])
+def test_many_clients_are_under_way_from_the_start(family):
+    """Whenever one looks, 10 requests a second: also at the start, when each client's gap is running already."""
+    counts = []
+    for seed in range(12):
+        times, _ = make_arrivals(f"clients:num=300,zipf=0,cvs=2,family={family}", [])(10.0, seed).take(3000)
+        counts.append(np.histogram(times / PS_PER_S, [0, 10, 100, 200])[0])
+    means = np.mean(counts, axis=0) / [10, 90, 100]
+    assert means == pytest.approx([10, 10, 10], rel=0.12)
 
 
 def test_requests_carry_labels_and_limits():
