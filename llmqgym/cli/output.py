@@ -48,6 +48,16 @@ def print_run(document: dict[str, Any]) -> None:
     out.print(outcome_line(document), markup=False, highlight=False)
 
 
+def print_runs(documents: list[dict[str, Any]], across: dict[str, Any]) -> None:
+    """The table of several runs that differ in their seed, from their JSON documents and metrics.across_runs."""
+    first, last = (documents[place]["config"]["seed"] for place in (0, -1))
+    settings = {**dict(_settings(documents[0])), "seed": f"{first} to {last}"}
+    out = console()
+    out.print(pairs(list(settings.items())))
+    out.print(_spreads(across, len(documents)))
+    out.print(outcomes_line(across), markup=False, highlight=False)
+
+
 def console() -> Any:
     """A rich console on stdout; wide where stdout is not a terminal, so that nothing is folded away in a file."""
     from rich.console import Console
@@ -72,9 +82,23 @@ def outcome_line(document: dict[str, Any]) -> str:
     return "; ".join(remarks) + "."
 
 
+def outcomes_line(across: dict[str, Any]) -> str:
+    """How several runs ended, and what a reader of their means must know."""
+    counts = {"censored": across["censored"].get("true", 0)}
+    counts |= {verdict: across["stability"].get(verdict, 0) for verdict in ("stable", "growing", "undecided")}
+    counts |= across["outcome"]
+    remarks = [f"{name} {count}" for name, count in counts.items() if count]
+    num_rejected = across["num_rejected"]["max"]
+    if num_rejected:
+        remarks.append(f"up to {num_rejected:,} requests of a run rejected: they can never fit the KV cache")
+    if all(figure["min"] == figure["max"] for figure in (across["sim_time_s"], across["e2e_s"]["mean"])):
+        remarks.append("all alike: nothing in this scenario depends on the seed")
+    return f"runs: {', '.join(remarks)}."
+
+
 @contextmanager
-def progress_bar(num_requests: int) -> Iterator[Callable[[int], None] | None]:
-    """A bar on stderr while a run lasts, only on a terminal; yields what the run is to call."""
+def progress_bar(total: int) -> Iterator[Callable[[float], None] | None]:
+    """A bar on stderr while runs last, only on a terminal; yields what is to be told how much of `total` is done."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -82,8 +106,8 @@ def progress_bar(num_requests: int) -> Iterator[Callable[[int], None] | None]:
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("simulating", total=num_requests)
-        yield lambda num_left: progress.update(task, completed=num_left)
+        task = progress.add_task("simulating", total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 @contextmanager
@@ -171,6 +195,37 @@ def _latencies(document: dict[str, Any]) -> Any:
         table.add_row(name.removesuffix("_s"), *(duration(document[name][column]) for column in columns))
     slowdown = document["slowdown"]
     table.add_row("slowdown", *("-" if slowdown[column] is None else _digits(slowdown[column]) for column in columns))
+    return table
+
+
+#: Rows of the table of several runs: where in the documents, how it is shown.
+_SPREADS: dict[str, tuple[tuple[str, ...], Callable[[float | None], str]]] = {
+    **{
+        f"{name} {column}": ((f"{name}_s", column), duration)
+        for name in ("ttft", "tpot", "e2e")
+        for column in ("mean", "p99")
+    },
+    "requests/s": (("requests_per_s",), _rate),
+    "goodput requests/s": (("goodput_requests_per_s",), _rate),
+    "output tokens/s": (("output_tokens_per_s",), _rate),
+    "preemptions": (("num_preemptions",), _rate),
+}
+
+
+def _spreads(across: dict[str, Any], num_runs: int) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(f"over {num_runs} runs")
+    for column in ("mean", "± 95 %", "min", "max"):
+        table.add_column(column, justify="right")
+    for name, (path, shown) in _SPREADS.items():
+        figure = across
+        for key in path:
+            figure = figure[key]
+        missing = "" if figure["num_runs"] == num_runs else f" (of {figure['num_runs']} runs that have it)"
+        table.add_row(name + missing, *(shown(figure[column]) for column in ("mean", "half_width_95", "min", "max")))
     return table
 
 

@@ -43,6 +43,10 @@ def simulate(
     per_request: Annotated[Text, typer.Option(help=f"Write a CSV row for each request{_OUT}.")] = None,
     log: Annotated[Text, typer.Option(help=f"Write every decision as JSON lines{_OUT}.")] = None,
     step_by_step: Annotated[bool, typer.Option(help="Advance by single iterations: slower, same result.")] = False,
+    runs: Annotated[int, typer.Option(help="So many runs, with seeds SEED, SEED+1, ..: means over them.")] = 1,
+    processes: Annotated[
+        int | None, typer.Option(help="Of the runs so many at a time. Default: one for each CPU.")
+    ] = None,
 ) -> None:
     """Replay a workload on a simulated server and print what it was like."""
     from llmqgym.files import check_outputs
@@ -57,6 +61,10 @@ def simulate(
     )  # fmt: skip
     chosen = with_settings(chosen, server, profile=profile, policy=policy, predictor=predictor, seed=seed)
     check_outputs([json, per_request, log], [getattr(chosen.workload, "trace", None), config])
+    _check_runs(runs, processes, per_request=per_request, log=log)
+    if runs > 1:
+        _write_runs(_run_all(chosen, runs, processes, step_by_step=step_by_step), json)
+        return
     chosen, load = at_load(chosen)
     result = _run(chosen, step_by_step=step_by_step, per_request=per_request, log=log is not None)
     _write(result, chosen, load, json=json, log=log)
@@ -75,6 +83,43 @@ def _window(text: str | None) -> tuple[float | None, float | None]:
         return float(start or 0), float(end) if end else None
     except ValueError:
         raise InputError(f"cannot read the window {text!r}: write START:END in seconds, e.g. 600:1200.") from None
+
+
+def _check_runs(runs: int, processes: int | None, **of_one_run: str | None) -> None:
+    """Raises InputError for options that contradict the number of runs."""
+    from llmqgym.errors import InputError
+
+    if runs < 1:
+        raise InputError(f"runs is {runs}: give 1 or more.")
+    if runs == 1 and processes is not None:
+        raise InputError(f"processes is {processes} for one run, which has a single one: give --runs too.")
+    for name, path in of_one_run.items():
+        if runs > 1 and path is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{option} is of a single run, and runs is {runs}: leave it out, or run each --seed alone."
+            )
+
+
+def _run_all(chosen: ScenarioConfig, runs: int, processes: int | None, *, step_by_step: bool) -> list[dict[str, Any]]:
+    from dataclasses import replace
+
+    from baselines.registry import make_policy
+    from llmqgym.cli.output import progress_bar, waiting_for_the_kernel
+    from llmqgym.parallel import run_all
+    from llmqgym.simulator import load_kernel
+
+    scenarios = [replace(chosen, seed=chosen.seed + place) for place in range(runs)]
+    with waiting_for_the_kernel():
+        load_kernel()
+    with progress_bar(runs) as on_progress:
+        return run_all(
+            scenarios,
+            make_policy=make_policy,
+            processes=processes,
+            step_by_step=step_by_step,
+            on_progress=on_progress,
+        )
 
 
 def _run(chosen: ScenarioConfig, *, step_by_step: bool, per_request: str | None, log: bool) -> RunResult:
@@ -114,13 +159,23 @@ def _write(
     """The other files, the JSON last: where it is, the others are whole. Then the tables, unless stdout is taken."""
     from llmqgym.cli.output import print_run, put_json
     from llmqgym.metrics.decision_log import write_log
+    from llmqgym.parallel import describe
 
-    document = result.document()
-    specs = {"scenario": chosen.name, "profile_spec": chosen.profile, "policy_spec": chosen.policy}
-    document["config"] = {**specs, **({} if load is None else {"load": load}), **document["config"]}
+    document = describe(result, chosen, load)
     if log is not None:
         write_log(log, result.log_lines())
     if json is not None:
         put_json(json, document)
     if json != "-":
         print_run(document)
+
+
+def _write_runs(documents: list[dict[str, Any]], json: str | None) -> None:
+    from llmqgym.cli.output import print_runs, put_json
+    from llmqgym.metrics.across_runs import across_runs
+
+    across = across_runs(documents)
+    if json is not None:
+        put_json(json, {"runs": documents, "mean": across})
+    if json != "-":
+        print_runs(documents, across)

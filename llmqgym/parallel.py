@@ -1,0 +1,227 @@
+"""Runs of whole scenarios, several at once, each in a process of a pool."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from llmqgym.errors import InputError
+from llmqgym.kernel.compile import address_of_hook
+from llmqgym.policy import Policy
+from llmqgym.run import RunResult, simulate
+from llmqgym.scenario import ScenarioConfig
+from llmqgym.simulator import load_kernel
+from llmqgym.traffic import at_load, build_workload
+
+_LOOK_S = 0.1  # between two looks at how far the processes are
+_PATIENCE_S = 1.5  # what it costs to start a pool, whose processes import and load everything anew
+
+
+def run_all(
+    scenarios: Sequence[ScenarioConfig],
+    *,
+    make_policy: Callable[[str], Policy],
+    processes: int | None = None,
+    step_by_step: bool = False,
+    on_progress: Callable[[float], None] | None = None,
+) -> list[dict[str, Any]]:
+    """The documents of the scenarios' runs, in their order; no bit of them but `wall_s` depends on `processes`.
+
+    `processes` None: one for each CPU that this process may use, once the runs have taken longer in this process than
+    it takes to start others; 1: all in this process. For more, `make_policy` (baselines.registry.make_policy) has to be
+    importable by name, and a script that calls this has to do so below `if __name__ == "__main__":`. `on_progress` is
+    called now and then with the number of runs that are done, parts of runs included. Raises InputError, naming the
+    scenario and its seed; no run goes on after it.
+    """
+    if processes is not None and processes < 1:
+        raise InputError(f"processes is {processes}: give 1 or more, or leave it out for one for each CPU.")
+    work = _Work(make_policy, step_by_step)
+    num = min(len(scenarios), num_cpus() if processes is None else processes)
+    tell = on_progress or (lambda done: None)
+    if num <= 1:
+        return _in_turn(scenarios, work, math.inf, tell)
+    _prepare(scenarios, make_policy)
+    done = _in_turn(scenarios, work, _PATIENCE_S, tell) if processes is None else []
+    rest = scenarios[len(done) :]
+    return done + _side_by_side(rest, work, min(num, len(rest)), lambda more: tell(len(done) + more)) if rest else done
+
+
+def describe(result: RunResult, scenario: ScenarioConfig, load: dict[str, Any] | None) -> dict[str, Any]:
+    """The JSON of a scenario's run: the run's own, the specs as they were given, and the load if one was asked for."""
+    document = result.document()
+    specs = {"scenario": scenario.name, "profile_spec": scenario.profile, "policy_spec": scenario.policy}
+    document["config"] = {**specs, **({} if load is None else {"load": load}), **document["config"]}
+    return document
+
+
+def num_cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with each scenario."""
+
+    make_policy: Callable[[str], Policy]
+    step_by_step: bool
+
+    def document(self, scenario: ScenarioConfig, on_share: Callable[[float], None]) -> dict[str, Any]:
+        """Of one run; `on_share` is told what share of its requests has left."""
+        try:
+            policy = self.make_policy(scenario.policy)
+            scenario, load = at_load(scenario)
+            workload = build_workload(scenario)
+            result = simulate(
+                workload,
+                policy=policy,
+                server=scenario.server,
+                profile=scenario.profile,
+                predictor=scenario.predictor,
+                seed=scenario.seed,
+                step_by_step=self.step_by_step,
+                on_progress=lambda num_left: on_share(num_left / len(workload)),
+                keep_departures=False,
+            )
+        except InputError as error:
+            raise InputError(f"scenario {scenario.name}, seed {scenario.seed}: {error}") from error
+        on_share(1.0)
+        return describe(result, scenario, load)
+
+
+def _in_turn(
+    scenarios: Sequence[ScenarioConfig], work: _Work, patience_s: float, on_progress: Callable[[float], None]
+) -> list[dict[str, Any]]:
+    """The documents of the first scenarios: of those that are run in so much time, of all if but one is left then."""
+    documents: list[dict[str, Any]] = []
+    began = time.perf_counter()
+
+    def on_share(share: float) -> None:
+        if time.perf_counter() - began > patience_s and len(scenarios) - len(documents) > 1 and share < 1:
+            raise _Stopped
+        on_progress(len(documents) + share)
+
+    with suppress(_Stopped):
+        for scenario in scenarios:
+            documents.append(work.document(scenario, on_share))
+    return documents
+
+
+def _prepare(scenarios: Sequence[ScenarioConfig], make_policy: Callable[[str], Policy]) -> None:
+    """Have all that is compiled in its cache before several processes want it, and refuse what cannot reach them."""
+    try:
+        pickle.dumps(make_policy)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"make_policy cannot be handed to another process ({error}): define it at the top of a module, or give "
+            "processes=1."
+        ) from error
+    load_kernel()
+    for spec in {scenario.policy for scenario in scenarios}:
+        for kind, hook in make_policy(spec).hooks().items():
+            address_of_hook(kind, hook)
+
+
+def _side_by_side(
+    scenarios: Sequence[ScenarioConfig], work: _Work, num: int, on_progress: Callable[[float], None]
+) -> list[dict[str, Any]]:
+    # A fork of a process with threads (a progress bar's, numba's) may inherit a lock that nobody will open.
+    context = multiprocessing.get_context("spawn")
+    board = _Board(context.RawArray("d", len(scenarios)), context.RawValue("b", False))
+    try:
+        with ProcessPoolExecutor(num, context, initializer=_enter, initargs=(board,)) as pool:
+            try:
+                with _out_of_reach_of_interrupts():
+                    runs = [pool.submit(_run_beside, work, place, each) for place, each in enumerate(scenarios)]
+                return _gather(runs, board, on_progress)
+            finally:
+                board.stop.value = True
+                pool.shutdown(cancel_futures=True)
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"one of {num} processes ended before its run did: if memory was short, give fewer processes; in a script, "
+            'call run_all below `if __name__ == "__main__":`.'
+        ) from error
+
+
+def _gather(
+    runs: list[Future[dict[str, Any]]], board: _Board, on_progress: Callable[[float], None]
+) -> list[dict[str, Any]]:
+    """The documents, or the first error that comes."""
+    running = set(runs)
+    while running:
+        done, running = wait(running, _LOOK_S, FIRST_EXCEPTION)
+        for run in runs:
+            if run in done:
+                run.result()
+        on_progress(sum(board.shares))
+    return [run.result() for run in runs]
+
+
+@contextmanager
+def _out_of_reach_of_interrupts() -> Iterator[None]:
+    """Processes started meanwhile never see Ctrl-C: only this one answers it, and stops them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@dataclass(frozen=True)
+class _Board:
+    """Memory that the processes of a pool share. Each run writes its own share, the pool's owner writes `stop`."""
+
+    shares: Any  # float64 [N]: how much of each run is done
+    stop: Any  # whether the runs are to end where they are
+
+
+class _Stopped(Exception):
+    """The run's document is no longer wanted."""
+
+
+_boards: list[_Board] = []  # of a process in a pool, one
+
+
+def _enter(board: _Board) -> None:
+    """The first thing that a process of a pool does."""
+    _boards.append(board)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for work for ever, though its owner may have been killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _run_beside(work: _Work, place: int, scenario: ScenarioConfig) -> dict[str, Any]:
+    """A run in a process of a pool, the one at `place`."""
+    board = _boards[0]
+
+    def on_share(share: float) -> None:
+        if board.stop.value:
+            raise _Stopped
+        board.shares[place] = share
+
+    on_share(0.0)
+    return work.document(scenario, on_share)
