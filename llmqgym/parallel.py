@@ -147,6 +147,8 @@ def _side_by_side(
             try:
                 with _out_of_reach_of_interrupts():
                     runs = [pool.submit(_run_beside, work, place, each) for place, each in enumerate(scenarios)]
+                    # The pool notices the death of the process that was started last only after another submit.
+                    pool.submit(int).cancel()
                 return _gather(runs, board, on_progress)
             finally:
                 board.stop.value = True
