@@ -97,7 +97,7 @@ def test_nothing_to_run() -> None:
 
 def test_an_error_names_its_run_and_ends_the_others() -> None:
     bad = chat(7)
-    bad = replace(bad, workload=replace(bad.workload, rate_per_s=-1.0))
+    bad = replace(bad, workload=replace(bad.workload, rho=None, rate_per_s=-1.0))
     several = [chat(0, LONG), bad, *(chat(seed, LONG) for seed in range(8, 14))]
     messages = []
     for processes, runs in ((1, several[1:]), (2, several)):

@@ -79,9 +79,8 @@ def lognormal_mixture(weights: str, mu: str, sigma: str, max: int = MAX_TOKENS) 
         raise InputError(
             f"lognormal_mixture: {len(shares)} weights, {len(means)} mu, {len(widths)} sigma: give as many of each."
         )
-    logs = _mixture_quantiles(shares, means, widths)
     most = check_count("lognormal_mixture: max", max, MAX_TOKENS)
-    return LengthLaw(lambda scores: np.exp(_between(scores, logs)), most)
+    return LengthLaw(lambda scores: np.exp(_between(scores, _mixture_quantiles(shares, means, widths))), most)
 
 
 def weibull(shape: float, scale: float, max: int = MAX_TOKENS) -> LengthLaw:
