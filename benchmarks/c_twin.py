@@ -63,6 +63,16 @@ _TOTALS = [
 _INTEGRALS = ("integral_requests", "integral_running", "integral_kv_blocks")
 
 
+def _check_layouts(loaded: ctypes.CDLL) -> None:
+    for name, dtype in (("arrival", tables.ARRIVAL), ("departure", tables.DEPARTURE)):
+        in_c = getattr(loaded, f"twin_{name}_bytes")()
+        if in_c != dtype.itemsize:
+            raise BenchmarkError(
+                f"{name}_t in twin.c has {in_c} bytes, {name.upper()} in kernel/tables.py {dtype.itemsize}: write "
+                "the new fields into twin.c."
+            )
+
+
 class _Settings(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in _SETTINGS]
 
@@ -88,7 +98,9 @@ class CTwin:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 raise BenchmarkError(f"{' '.join(command)} failed:\n{done.stderr}")
-            self._run = ctypes.CDLL(str(library)).twin_run
+            loaded = ctypes.CDLL(str(library))
+            _check_layouts(loaded)
+            self._run = loaded.twin_run
         version = subprocess.run([self.compiler, "--version"], capture_output=True, text=True, check=False).stdout
         self.description = f"{version.splitlines()[0] if version else self.compiler} {' '.join(optimisation)}"
 

@@ -143,7 +143,7 @@ LONG_OUTPUTS = {
 def make_load(name: str, num_requests: int, lengths: dict[str, Any], server: ServerConfig) -> Load:
     """Poisson traffic at 90 % of the throughput that the server reaches with everybody there from the start."""
     profile = load_profile(PROFILE).to_integers(server.block_size)
-    saturated = poisson_lognormal(min(num_requests, 20_000), 1e9, SEED, **lengths).requests
+    saturated = poisson_lognormal(min(num_requests, 20_000), 1e6, SEED, **lengths).requests
     simulator = Simulator(server, profile, ENGINE)
     simulator.run(iter([saturated]))
     totals = simulator.totals()

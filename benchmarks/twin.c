@@ -25,7 +25,7 @@ enum { STATUS_FINISHED = 3, STATUS_REJECTED = 4, STATUS_UNFINISHED = 5 };
 
 typedef struct {
     i64 arrival_ps, prompt_tokens, output_tokens, max_output_tokens;
-    double predicted_output_tokens;
+    double predicted_output_tokens, predicted_lower_tokens, predicted_upper_tokens;
     i64 priority, tenant, ttft_limit_ps, tpot_limit_ps, e2e_limit_ps, prefix_group, prefix_tokens, program;
 } arrival_t;
 
@@ -563,3 +563,7 @@ int twin_run(const settings_t *settings, const arrival_t *arrivals, i64 num_arri
     release_memory(&sim);
     return outcome;
 }
+
+/* The layouts above are written by hand: whoever calls checks that they are the kernel's. */
+i64 twin_arrival_bytes(void) { return sizeof(arrival_t); }
+i64 twin_departure_bytes(void) { return sizeof(departure_t); }

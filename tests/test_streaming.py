@@ -27,8 +27,8 @@ from llmqgym.errors import InputError
 from llmqgym.files import OutputError
 from llmqgym.hardware import load_profile
 from llmqgym.kernel.jit import COMPILED
-from llmqgym.kernel.tables import DEPARTURE, HORIZON_PS, PS_PER_S, Status
-from llmqgym.metrics import fairness, summary, text
+from llmqgym.kernel.tables import DEPARTURE, PS_PER_S, Status
+from llmqgym.metrics import fairness, summary
 from llmqgym.metrics.fairness import Fairness, jain_index
 from llmqgym.metrics.per_request import PerRequestTable
 from llmqgym.metrics.quantiles import Sample, distribution
@@ -238,44 +238,6 @@ def test_a_burst_is_stable() -> None:
     ours = Stability()
     ours.add(rows, np.arange(1000) * PS_PER_S)
     assert ours.verdict() == "stable"
-
-
-times = st.one_of(
-    st.integers(-1, 2 * 10**8),
-    st.integers(0, HORIZON_PS),
-    st.integers(8192 * PS_PER_S - 5, 8192 * PS_PER_S + 5),
-    st.builds(lambda a, b: a * 10**b % HORIZON_PS, st.integers(0, 10**6), st.integers(0, 17)),
-    st.builds(lambda a, b: 2**a * PS_PER_S + b, st.integers(0, 23), st.integers(-9, 9)),
-    st.builds(lambda a, b: int(a * 2.0**-b * PS_PER_S) % HORIZON_PS, st.integers(0, 2**23), st.integers(0, 12)),
-)
-
-
-@SOME
-@given(st.lists(times, min_size=1, max_size=30))
-def test_seconds_are_written_as_python_does(times_ps: list[int]) -> None:
-    written = text.lines([text.seconds(np.array(times_ps))])
-    assert written == "".join(f"{'' if t < 0 else repr(float(t) / PS_PER_S)}\n" for t in times_ps)
-
-
-def test_many_seconds_are_written_as_python_does() -> None:
-    rng = np.random.default_rng(6)
-    times_ps = np.concatenate([rng.integers(0, 10**digits, 20_000) for digits in (9, 13, 16, 17, 18)])
-    written = text.lines([text.seconds(times_ps)])
-    assert written == "".join(f"{t!r}\n" for t in (times_ps / PS_PER_S).tolist())
-
-
-@SOME
-@given(st.lists(st.one_of(st.integers(-(2**63), 2**63 - 1), st.integers(0, 20_000)), min_size=1, max_size=9))
-def test_numbers_are_written_as_python_does(numbers: list[int]) -> None:
-    assert text.lines([text.whole_numbers(np.array(numbers))]) == "".join(f"{n}\n" for n in numbers)
-    small = [abs(n) % 10**8 for n in numbers]
-    assert text.lines([text.whole_numbers(np.array(small))]) == "".join(f"{n}\n" for n in small)
-
-
-@SOME
-@given(st.lists(st.floats(allow_infinity=False), min_size=1, max_size=9))
-def test_reals_are_written_as_python_does(reals: list[float]) -> None:
-    assert text.lines([text.reals(np.array(reals))]) == "".join(f"{'' if x != x else repr(x)}\n" for x in reals)
 
 
 @FEW

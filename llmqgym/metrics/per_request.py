@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from llmqgym.files import atomic_text
 from llmqgym.kernel.tables import DEPARTURE, Mode, Status
-from llmqgym.metrics import text
-from llmqgym.metrics.latencies import latencies
+from llmqgym.metrics.latencies import latencies, seconds
 from llmqgym.metrics.rows import joined, picked
 from llmqgym.metrics.scratch import Scratch
 
@@ -89,7 +88,8 @@ class PerRequestTable:
 
     def _write(self, rows: Rows) -> None:
         for first in range(0, len(rows), _BLOCK):
-            self._file.write(text.lines(list(_columns(rows[first : first + _BLOCK]).values())))
+            columns = _columns(rows[first : first + _BLOCK]).values()
+            self._file.writelines(",".join(cells) + "\n" for cells in zip(*columns, strict=True))
 
 
 @contextmanager
@@ -109,32 +109,29 @@ def write_per_request(path: str | os.PathLike[str], departures: Rows) -> None:
         table.add(departures)
 
 
-def _columns(rows: Rows) -> dict[str, text.Cells]:
-    """The columns of the table from DEPARTURE[R]; times in seconds."""
-    arrival, first, finish = rows["arrival_ps"], rows["first_token_ps"], rows["finish_ps"]
-    table = {
-        "id": text.whole_numbers(rows["id"]),
-        "status": text.words(_STATUS, rows["status"]),
-    }
+def _columns(rows: Rows) -> dict[str, list[str]]:
+    """The cells of each column of the table from DEPARTURE[R]; times in seconds."""
+    times = latencies(rows)
+    table = {"id": _texts(rows["id"]), "status": [_STATUS[status] for status in rows["status"].tolist()]}
     for name in ("arrival", "first_scheduled", "first_token", "finish"):
-        table[f"{name}_s"] = text.seconds(rows[f"{name}_ps"])
-    table |= {
-        "queue_s": text.seconds(_gap_ps(arrival, rows["first_scheduled_ps"])),
-        "ttft_s": text.seconds(_gap_ps(arrival, first)),
-        "tpot_s": text.reals(latencies(rows).tpot_s),
-        "e2e_s": text.seconds(_gap_ps(arrival, finish)),
-    }
-    table |= {name: text.whole_numbers(rows[name]) for name in _COUNTS}
-    table["predicted_output_tokens"] = text.reals(rows["predicted_output_tokens"])
-    table |= {name: text.whole_numbers(rows[name]) for name in ("priority", "tenant")}
+        table[f"{name}_s"] = _texts(seconds(rows[f"{name}_ps"]))
+    for name in ("queue_s", "ttft_s", "tpot_s", "e2e_s"):
+        table[name] = _texts(getattr(times, name))
+    table |= {name: _texts(rows[name]) for name in _COUNTS}
+    table["predicted_output_tokens"] = _texts(rows["predicted_output_tokens"])
+    table |= {name: _texts(rows[name]) for name in ("priority", "tenant")}
     for mode in Mode:
-        table[f"num_preemptions_{mode.name.lower()}"] = text.whole_numbers(rows["num_preemptions"][:, mode])
-    return table | {name: text.whole_numbers(rows[name]) for name in ("lost_tokens", "swapped_blocks")}
+        table[f"num_preemptions_{mode.name.lower()}"] = _texts(rows["num_preemptions"][:, mode])
+    return table | {name: _texts(rows[name]) for name in ("lost_tokens", "swapped_blocks")}
 
 
-def _gap_ps(start_ps: NDArray[np.int64], end_ps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The time between, -1 where one of the two is: not yet."""
-    return np.where((start_ps >= 0) & (end_ps >= 0), end_ps - start_ps, -1)
+def _texts(values: NDArray[Any]) -> list[str]:
+    """`repr` of each of [R]; nothing for nan."""
+    texts = list(map(repr, values.tolist()))
+    if values.dtype.kind == "f":
+        for row in np.flatnonzero(np.isnan(values)).tolist():
+            texts[row] = ""
+    return texts
 
 
 def _in_a_row(mask: NDArray[np.bool_]) -> int:
