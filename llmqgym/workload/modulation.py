@@ -18,6 +18,7 @@ Modulation = Callable[[np.random.Generator], Pieces]
 
 NS_PER_S = 10**9
 _MIN_PERIOD_S, _MAX_PERIOD_S = 0.1, 1e8
+_MOST_AHEAD = 4096
 #: Requests an hour of the day over the mean: ServeGen's m-small, a language model, over 14 days (arXiv 2505.09999).
 SERVEGEN_DAY = (
     0.839, 0.714, 0.733, 0.676, 0.714, 0.66, 0.684, 0.855, 1.015, 1.054, 1.125, 1.093,
@@ -99,14 +100,12 @@ class RateClock:
     """Where operational time, in which requests come at rate 1, lies in real time: a renewal process run through it
     has the modulated rate."""
 
-    #: Pieces that are looked ahead at a time.
-    _AHEAD = 1024
-
     def __init__(self, rate_per_s: float, pieces: Pieces) -> None:
         self._rate_per_ns = rate_per_s / NS_PER_S
         self._pieces = pieces
         self._starts_ns, self._rates = np.zeros(1), np.zeros(0)
         self._reached = np.zeros(1)  # requests expected by each start
+        self._ahead = 16  # pieces that are looked up at a time, more and more of them
 
     def times_ns(self, expected: np.ndarray) -> np.ndarray:
         """Real times float64 [n], in ns, at which so many requests are expected (rising, from call to call too)."""
@@ -120,7 +119,8 @@ class RateClock:
         done = max(int(np.searchsorted(self._reached, first, side="right")) - 1, 0)
         starts, reached, rates = [self._starts_ns[done:]], [self._reached[done:]], [self._rates[done:]]
         while self._reached[-1] <= last:
-            block = [next(self._pieces) for _ in range(self._AHEAD)]
+            block = [next(self._pieces) for _ in range(self._ahead)]
+            self._ahead = min(2 * self._ahead, _MOST_AHEAD)
             lengths, relative = np.array([n for n, _ in block], np.float64), np.array([rate for _, rate in block])
             rate = relative * self._rate_per_ns
             # Sums that run on from the last value: the same whatever has been asked for before.
