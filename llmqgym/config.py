@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
+from llmqgym.checks import check_count, check_real
 from llmqgym.errors import InputError, unknown
 
 #: Bounds of the whole-number settings: (least, largest).
@@ -45,12 +45,13 @@ class ServerConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in _LIMITS:
-                _check_whole(field.name, value, *_LIMITS[field.name])
+            if field.name in _LIMITS and not (value is None and field.default is None):
+                least, most = _LIMITS[field.name]
+                check_count(f"server setting {field.name}", value, most, least)
             elif isinstance(field.default, bool) and not isinstance(value, bool):
                 raise InputError(f"server setting {field.name} is {value!r}: give true or false.")
-        _check_real("watermark", self.watermark, 0.0, 1.0)
-        _check_real("idle_step_s", self.idle_step_s, 1e-9, 86_400.0)
+        check_real("server setting watermark", self.watermark, 0.0, 1.0)
+        check_real("server setting idle_step_s", self.idle_step_s, 1e-9, 86_400.0)
 
     def watermark_blocks(self, num_kv_blocks: int) -> int:
         """vLLM's watermark counts raw blocks: one more than are usable."""
@@ -64,19 +65,3 @@ class ServerConfig:
             if key not in names:
                 raise unknown("server setting", key, names)
         return cls(**pairs)
-
-
-def _check_whole(name: str, value: object, least: int, largest: int) -> None:
-    if value is None and name in ("num_kv_blocks", "host_kv_blocks"):
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"server setting {name} is {value!r}: give a whole number from {least} to {largest}.")
-    if not least <= value <= largest:
-        raise InputError(f"server setting {name} is {value}: it must be from {least} to {largest}.")
-
-
-def _check_real(name: str, value: object, least: float, largest: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(f"server setting {name} is {value!r}: give a number from {least} to {largest}.")
-    if not least <= value <= largest:
-        raise InputError(f"server setting {name} is {value}: it must be from {least} to {largest}.")

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from llmqgym.checks import check_real
 from llmqgym.config import ServerConfig
 from llmqgym.errors import InputError, unknown
 from llmqgym.shipped import shipped_folder, shipped_names
-from llmqgym.workload.checks import check_real
 from llmqgym.workload.model import TrafficModel
 from llmqgym.workload.named import find_workload
 

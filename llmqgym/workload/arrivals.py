@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gamma as gamma_function
 
+from llmqgym.checks import check_count, check_real, check_shares, read_numbers
 from llmqgym.errors import InputError
 from llmqgym.specs import build, parse_spec
-from llmqgym.workload.checks import check_count, check_real, check_shares, read_numbers
 from llmqgym.workload.modulation import NS_PER_S, Modulation, Pieces, RateClock, log_ar1, product
 from llmqgym.workload.streams import random_stream
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llmqgym.checks import check_count, check_real, check_shares
 from llmqgym.errors import InputError
 from llmqgym.kernel.tables import ARRIVAL, HORIZON_PS, PS_PER_S
 from llmqgym.workload.arrivals import MAX_RATE_PER_S
-from llmqgym.workload.checks import check_count, check_real, check_shares
 from llmqgym.workload.lengths import MAX_SIGMA
 from llmqgym.workload.model import TrafficModel
 from llmqgym.workload.source import CHUNK_REQUESTS

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
+from llmqgym.checks import check_count, check_real, check_shares, read_numbers
 from llmqgym.errors import InputError
 from llmqgym.specs import build
-from llmqgym.workload.checks import check_count, check_real, check_shares, read_numbers
 from llmqgym.workload.streams import random_stream
 from llmqgym.workload.workload import MAX_TOKENS
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmqgym.checks import check_count, check_real, check_shares
 from llmqgym.errors import InputError, unknown
 from llmqgym.workload.arrivals import ArrivalProcess, make_arrivals
-from llmqgym.workload.checks import check_count, check_real, check_shares
 from llmqgym.workload.lengths import LengthLaw, make_length_law
 from llmqgym.workload.modulation import make_modulation
 from llmqgym.workload.workload import EXACT_INTEGER, MAX_TOKENS

@@ -9,8 +9,8 @@ from itertools import cycle
 
 import numpy as np
 
+from llmqgym.checks import check_real, read_numbers
 from llmqgym.specs import build
-from llmqgym.workload.checks import check_real, read_numbers
 
 #: Pieces (length in ns, rate relative to the mean), without end.
 Pieces = Iterator[tuple[int, float]]

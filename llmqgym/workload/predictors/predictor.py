@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -10,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from llmqgym.errors import InputError
+from llmqgym.checks import check_real
 from llmqgym.workload.generate import random_stream
 from llmqgym.workload.workload import MAX_TOKENS
 
@@ -144,10 +143,4 @@ class Predictor(ABC):
         """As `predict`, for all requests."""
 
     def _check(self, setting: str, least: float, most: float) -> None:
-        value = getattr(self, setting)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InputError(
-                f"predictor {self.name!r}: {setting} is {value!r}: give a number from {least:g} to {most:g}."
-            )
-        if not (math.isfinite(value) and least <= value <= most):
-            raise InputError(f"predictor {self.name!r}: {setting} is {value:g}: it must be from {least:g} to {most:g}.")
+        check_real(f"predictor {self.name!r}: {setting}", getattr(self, setting), least, most)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llmqgym.errors import InputError
+from llmqgym.checks import check_count
 from llmqgym.kernel.refreshing import MEAN_PRODUCT
 from llmqgym.kernel.tables import MAX_BINS
 from llmqgym.workload.predictors.predictor import Draws, Ints, Looks, Predictions, Predictor
@@ -41,11 +41,7 @@ class Refreshing(Predictor):
     def __post_init__(self) -> None:
         super().__post_init__()
         for setting, least, most in (("every", 1, MAX_EVERY), ("bins", 2, MAX_BINS)):
-            self._check(setting, least, most)
-            if getattr(self, setting) != int(getattr(self, setting)):
-                raise InputError(
-                    f"predictor {self.name!r}: {setting} is {getattr(self, setting)}: give a whole number."
-                )
+            check_count(f"predictor {self.name!r}: {setting}", getattr(self, setting), most, least)
         self._check("initial_mae", 0, MAX_ERROR_TOKENS)
         self._check("mae", 0, MAX_ERROR_TOKENS)
         self._check("persistence", 0, 1)
@@ -55,7 +51,7 @@ class Refreshing(Predictor):
         """What the kernel needs to know."""
         width = self.max / self.bins
         return Looks(
-            seed=seed, every=int(self.every), bins=int(self.bins), width=width,
+            seed=seed, every=self.every, bins=self.bins, width=width,
             scale=_CUT_LATER * self.mae / MEAN_PRODUCT, spread=width / 2, persistence=float(self.persistence),
         )  # fmt: skip
 

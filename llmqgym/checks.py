@@ -1,24 +1,23 @@
-"""Bounds of the settings of generators and predictors: each error names the value, the bound and the remedy."""
+"""Bounds of settings: each error names the value, the bound and the remedy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
+from numbers import Integral, Real
 
 from llmqgym.errors import InputError
 
 
 def check_count(name: str, value: object, most: int, least: int = 1) -> int:
     """A whole number from `least` to `most`; raises InputError."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= most:
         raise InputError(f"{name} is {value!r}: give a whole number from {least} to {most}.")
     return int(value)
 
 
 def check_real(name: str, value: object, least: float, most: float) -> float:
     """A finite number from `least` to `most`; raises InputError."""
-    if not isinstance(value, (int, float, np.floating)) or isinstance(value, bool) or not least <= value <= most:
+    if not isinstance(value, Real) or isinstance(value, bool) or not least <= float(value) <= most:
         raise InputError(f"{name} is {value!r}: give a number from {least:g} to {most:g}.")
     return float(value)
 
