@@ -34,7 +34,7 @@ typedef struct {
     i64 prompt_tokens, output_tokens, generated_tokens;
     double predicted_output_tokens;
     i64 priority, tenant, ttft_limit_ps, tpot_limit_ps, e2e_limit_ps;
-    i64 num_preemptions[4], lost_tokens, swapped_blocks, computed_tokens;
+    i64 num_preemptions[4], lost_tokens, swapped_blocks, computed_tokens, prefix_hit_tokens;
 } departure_t;
 
 typedef struct {
@@ -302,7 +302,7 @@ static void depart(sim_t *sim, const arrival_t *a, const request_t *r, i64 id, i
     d->ttft_limit_ps = a->ttft_limit_ps, d->tpot_limit_ps = a->tpot_limit_ps, d->e2e_limit_ps = a->e2e_limit_ps;
     d->num_preemptions[0] = r->preemptions;
     d->num_preemptions[1] = d->num_preemptions[2] = d->num_preemptions[3] = 0;
-    d->lost_tokens = r->lost, d->swapped_blocks = 0, d->computed_tokens = r->computed;
+    d->lost_tokens = r->lost, d->swapped_blocks = 0, d->computed_tokens = r->computed, d->prefix_hit_tokens = 0;
 }
 
 static inline int take_arrivals(sim_t *sim) {

@@ -39,6 +39,7 @@ class ServerConfig:
     watermark: float = 0.0  # share of the raw blocks kept free at admission
     reserve_full_isl: bool = True  # all of prompt + generated must fit at admission
     host_kv_blocks: int | None = None  # host memory for swapped KV
+    prefix_caching: bool = False  # blocks with the same content are computed once
     swap_overlap: bool = False  # transfers overlap the pass instead of preceding it
     idle_step_s: float = 1.0  # how far an idle server with requests waiting moves at most
 

@@ -16,7 +16,7 @@ from llmqgym.kernel.compile import address_of_hook
 from llmqgym.kernel.integrals import whole
 from llmqgym.kernel.iteration_time import MAX_JUMP
 from llmqgym.kernel.memory import address_of
-from llmqgym.kernel.step import advance, advance_inlining, close
+from llmqgym.kernel.step import advance, advance_inlining, close, rebuild_buckets
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
 from llmqgym.workload.predictors.predictor import Looks
@@ -26,6 +26,8 @@ _EVENTS_A_CALL = 100_000
 _DEPARTURES = 8192
 #: More tokens than any pass has, for servers without a budget: the longest request that a workload may hold.
 _LARGEST_PASS = 2 * 10**9
+#: With prefix caching: blocks that there is room for at first, and the largest budget for which room can be made.
+_FIRST_BLOCKS, _MOST_BUDGET = 1 << 12, 1 << 22
 _ENDS = (Outcome.FINISHED, Outcome.STALLED, Outcome.HORIZON)
 
 
@@ -44,6 +46,9 @@ class Totals:
     num_preemptions: tuple[int, int, int, int]  # recompute, restart, swap, hold
     num_held_dropped: int
     swapped_blocks: int
+    prefix_cache_queries: int
+    prefix_cache_hits: int
+    regained_tokens: int
     num_kv_blocks: int
     integral_requests: int
     integral_running: int
@@ -81,12 +86,14 @@ class Simulator:
         sim = self.record
         self._set_server(sim, server, profile)
         self._set_policy(sim, policy, inline)
-        sim.step_by_step = int(step_by_step or log)
+        sim.step_by_step = int(step_by_step or log or server.prefix_caching)
         sim.until_ps = until_ps
         for name in ("first_running", "last_running", "first_held", "last_held", "cursor"):
             setattr(sim, name, -1)
         if looks is not None:
             self._set_refreshing(sim, looks)
+        if server.prefix_caching:
+            self._set_prefix_caching(sim, server)
         self._place("cohort_phases", np.zeros(int(sim.block_size), np.int64))
         self._place_profile(profile)
         self._grow(capacity)
@@ -143,6 +150,37 @@ class Simulator:
         self._place("refreshing", row)
         if self._policy.asks_between_events():
             sim.wake_passes = 1
+
+    def _set_prefix_caching(self, sim: Any, server: ServerConfig) -> None:
+        if server.max_batched_tokens > _MOST_BUDGET:
+            raise InputError(
+                f"max_batched_tokens is {server.max_batched_tokens}: with prefix_caching give at most {_MOST_BUDGET}."
+            )
+        sim.prefix_caching = 1
+        sim.first_empty = sim.first_free = sim.last_free = sim.free_node = -1
+        self._place("buckets", np.full(1, -1, np.int64))
+        sim.num_buckets = 1
+        self._grow_cache(_FIRST_BLOCKS)
+
+    def _grow_cache(self, capacity: int) -> None:
+        """Room for so many nodes, and for as many blocks, or all that there are."""
+        sim = self.record
+        self._enlarge("nodes", tables.NODE, capacity)
+        blocks = min(capacity, int(sim.num_kv_blocks))
+        if blocks > sim.blocks_capacity:
+            self._enlarge("blocks", tables.BLOCK, blocks)
+            old, num_old = self._arrays["buckets"], int(sim.num_buckets)
+            sim.num_buckets = 1 << (blocks - 1).bit_length()
+            self._place("buckets", np.full(sim.num_buckets, -1, np.int64))
+            rebuild_buckets(self._simulators, 0, address_of(old), num_old)
+
+    def _enlarge(self, name: str, dtype: np.dtype, capacity: int) -> None:
+        array = np.zeros(capacity, dtype)
+        old = int(getattr(self.record, f"{name}_capacity"))
+        if old:
+            array[:old] = self._arrays[name]
+        self._place(name, array)
+        setattr(self.record, f"{name}_capacity", capacity)
 
     def _place(self, name: str, array: np.ndarray) -> None:
         self._arrays[name] = array
@@ -234,6 +272,8 @@ class Simulator:
         self._outcome = Outcome(self._kernel(self._simulators, 0, max_events))
         if self._outcome == Outcome.NEED_ROOM:
             self._grow(2 * int(self.record.capacity))
+        elif self._outcome == Outcome.NEED_BLOCKS:
+            self._grow_cache(2 * int(self.record.nodes_capacity))
         elif self._outcome == Outcome.NEED_DRAIN:
             self._drain()
             self._make_log_room()
@@ -322,6 +362,9 @@ class Simulator:
             num_preemptions=tuple(int(n) for n in sim.num_preemptions),  # type: ignore[arg-type]
             num_held_dropped=int(sim.num_held_dropped),
             swapped_blocks=int(sim.swapped_blocks),
+            prefix_cache_queries=int(sim.prefix_cache_queries),
+            prefix_cache_hits=int(sim.prefix_cache_hits),
+            regained_tokens=int(sim.regained_tokens),
             num_kv_blocks=int(sim.num_kv_blocks),
             integral_requests=whole(sim.integral_requests),
             integral_running=whole(sim.integral_running),

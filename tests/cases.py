@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import naive
+import naive_cache
 import naive_refreshing
 from hypothesis import strategies as st
 
@@ -153,6 +154,19 @@ def on_twin(hook: Callable[..., float] | None) -> Callable[..., float] | None:
     return lambda *arguments: hook(*map(_TwinRequest, arguments[:-1]), _TwinServer(arguments[-1]))
 
 
+class _Both(naive_refreshing.Simulator, naive_cache.Simulator):
+    """Predictions that are refreshed, and blocks that are found again."""
+
+
+#: By whether predictions are refreshed, and whether prefixes are cached.
+_TWINS: dict[tuple[bool, bool], Any] = {
+    (False, False): naive.Simulator,
+    (True, False): naive_refreshing.Simulator,
+    (False, True): naive_cache.Simulator,
+    (True, True): _Both,
+}
+
+
 @dataclass(frozen=True)
 class Case:
     """A workload (columns), a server, a profile and a policy."""
@@ -167,6 +181,7 @@ class Case:
     policy: Policy
     until_ps: int = HORIZON_PS
     looks: Looks | None = None
+    shared: tuple[tuple[int, int], ...] | None = None  # prefix group and tokens, where blocks are found again
 
     def kernel(self, **how: Any) -> Simulator:
         """Run by the kernel, in tables that must grow on the way."""
@@ -176,6 +191,7 @@ class Case:
             output_tokens=list(self.outputs),
             predicted_output_tokens=list(self.predictions),
             priority=list(self.priorities),
+            **self._prefixes(),
         )
         sim = Simulator(
             self.server, self.profile, self.policy, until_ps=self.until_ps, capacity=4, looks=self.looks, **how
@@ -188,13 +204,21 @@ class Case:
         """Run by the naive twin."""
         columns = zip(self.arrivals, self.prompts, self.outputs, self.predictions, self.priorities, strict=True)
         requests = [
-            naive.Request(i, arrival, prompt, output, predicted_output_tokens=predicted, priority=priority)
+            naive_cache.Request(i, arrival, prompt, output, predicted_output_tokens=predicted, priority=priority)
             for i, (arrival, prompt, output, predicted, priority) in enumerate(columns)
         ]
+        for request, (group, tokens) in zip(requests, self.shared or (), strict=False):
+            request.prefix_group, request.prefix_tokens = group, min(tokens, request.prompt_tokens)
         settings = (requests, self._twin_server(), self._twin_profile(), self._twin_policy(), self.until_ps)
-        if self.looks is not None:
-            return naive_refreshing.Simulator(*settings, looks=self.looks).run()
-        return naive.Simulator(*settings).run()
+        kind = _TWINS[self.looks is not None, self.shared is not None]
+        return kind(*settings, **({} if self.looks is None else {"looks": self.looks})).run()
+
+    def _prefixes(self) -> dict[str, Any]:
+        if self.shared is None:
+            return {}
+        groups, tokens = zip(*self.shared, strict=True)
+        shared = [min(*pair) for pair in zip(tokens, self.prompts, strict=True)]
+        return {"prefix_group": list(groups), "prefix_tokens": shared}
 
     def _twin_server(self) -> naive.Server:
         s, p = self.server, self.profile
@@ -325,9 +349,12 @@ def cases(draw: st.DrawFn) -> Case:
     until = draw(st.sampled_from([arrivals[-1] + 10**12, arrivals[-1] + 300 * 10**12]))
     server = draw(servers(max(map(sum, zip(prompts, outputs, strict=True))) - 1))
     profile = replace(draw(profiles()), block_size=server.block_size)
+    prefixes = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 5, 16, 33, 70])), min_size=num, max_size=num)
+    shared = draw(st.none() | prefixes.map(tuple))
     return Case(
         tuple(arrivals), tuple(prompts), tuple(outputs), tuple(predictions), tuple(priorities),
-        server, profile, draw(policies()), until, draw(st.none() | all_looks()),
+        replace(server, prefix_caching=shared is not None), profile, draw(policies()), until,
+        draw(st.none() | all_looks()), shared,
     )  # fmt: skip
 
 

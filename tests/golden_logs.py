@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 GOLDEN = Path(__file__).parent / "golden"
-PREFIX_CACHING = ("t10", "t13", "t14", "w11")
-NAMES = sorted(p.name.removesuffix(".jsonl.gz") for p in GOLDEN.glob("*.jsonl.gz") if p.name[:3] not in PREFIX_CACHING)
+NAMES = sorted(p.name.removesuffix(".jsonl.gz") for p in GOLDEN.glob("*.jsonl.gz"))
 #: The logs count iterations: one lasts a second of simulated time.
 UNIT_PS = 10**12
 
@@ -41,6 +40,7 @@ class GoldenLog:
             "long_prefill_token_threshold": "long_prefill_token_threshold",
             "watermark": "watermark",
             "reserve_full_isl": "reserve_full_isl",
+            "prefix_caching": "prefix_caching",
         }
         return {
             "num_kv_blocks": self.header["usable_blocks"],
@@ -49,11 +49,10 @@ class GoldenLog:
 
 
 def read_log(name: str) -> GoldenLog:
-    """Read tests/golden/NAME.jsonl.gz, which must be one without prefix caching and asynchronous scheduling."""
+    """Read tests/golden/NAME.jsonl.gz, which must be one without asynchronous scheduling."""
     with gzip.open(GOLDEN / f"{name}.jsonl.gz", "rt") as file:
         lines = [json.loads(line) for line in file]
     log = GoldenLog(name, lines[0], lines[1:-1], lines[-1])
-    assert not log.params["prefix_caching"]
     assert not log.params["async_scheduling"]
     return log
 

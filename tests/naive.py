@@ -349,10 +349,14 @@ class Simulator:
         request.admit_seq = self.seq
         if request.computed_tokens < request.num_tokens - 1 or request.generated_tokens == 0:
             request.prefill_target = request.num_tokens
+        self.use_cache(request)
         self.schedule(request, n)
         self.transfer(request, request.host_blocks)
         self.free_host_blocks += request.host_blocks
         request.host_blocks = 0
+
+    def use_cache(self, request: Request) -> None:
+        """Without prefix caching there is nothing to be found."""
 
     def voluntary_leaver(self, candidate: Request, lack: int) -> Request | None:
         """Of those whose value is above 0 the one of the largest, if all of them together hold what is lacking."""
@@ -498,8 +502,13 @@ class Simulator:
 
     def check_blocks(self) -> None:
         """At the end of every iteration: held + free = capacity, in the server and on the host."""
+        here = self.running + self.waiting
+        assert sum(r.kv_blocks for r in here) + self.free_blocks == self.server.num_kv_blocks
+        self.check_shape()
+
+    def check_shape(self) -> None:
+        """What holds however blocks are kept."""
         server, here = self.server, self.running + self.waiting
-        assert sum(r.kv_blocks for r in here) + self.free_blocks == server.num_kv_blocks
         assert self.free_blocks >= 0
         assert sum(r.host_blocks for r in here) + self.free_host_blocks == server.host_kv_blocks
         assert self.free_host_blocks >= 0
@@ -509,6 +518,10 @@ class Simulator:
         assert all(not (r.kv_blocks and r.host_blocks) for r in here)
         assert [r.admit_seq for r in self.running] == sorted(r.admit_seq for r in self.running)
 
+    def computed_by_passes(self) -> int:
+        """Tokens in the cache, or there when their request finished."""
+        return sum(r.computed_tokens for r in self.requests if r.status in ("finished", "running", "waiting"))
+
     def check_end(self) -> None:
         """At the end of the run: tokens, times, counts and the integral of the number of requests."""
         finished = [r for r in self.requests if r.status == "finished"]
@@ -516,8 +529,7 @@ class Simulator:
         assert len(finished) + len(here) + len(self.coming) + self.num_rejected == len(self.requests)
         assert sorted(self.finished_order) == [r.id for r in finished]
         assert all(r.computed_tokens == r.prompt_tokens + r.output_tokens - 1 for r in finished)
-        useful = sum(r.computed_tokens for r in finished + here)
-        assert self.processed_tokens - self.lost_tokens == useful
+        assert self.processed_tokens - self.lost_tokens == self.computed_by_passes()
         in_system = sum(r.finish_ps - r.arrival_ps for r in finished)
         in_system += sum(self.clock - r.arrival_ps for r in here + self.unnoticed(self.clock))
         assert self.integral_requests_ps == in_system

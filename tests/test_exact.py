@@ -41,6 +41,7 @@ def kernel_view(sim: Simulator) -> dict[str, Any]:
         "dropped": totals.num_held_dropped,
         "rejected": totals.num_rejected,
         "swapped": totals.swapped_blocks,
+        "hits": (totals.prefix_cache_hits, totals.regained_tokens),
         "integrals": (totals.integral_requests, totals.integral_running, totals.integral_kv_blocks),
         "requests": per_request,
     }
@@ -60,6 +61,7 @@ def twin_view(sim: naive.Simulator) -> dict[str, Any]:
         "dropped": sim.num_held_dropped,
         "rejected": sim.num_rejected,
         "swapped": sim.swapped_blocks,
+        "hits": (getattr(sim, "hit_tokens", 0), getattr(sim, "regained_tokens", 0)),
         "integrals": (sim.integral_requests_ps, sim.integral_running_ps, sim.integral_blocks_ps),
         "requests": {
             r.id: (

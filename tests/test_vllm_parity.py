@@ -58,5 +58,5 @@ def check_footer(log: GoldenLog, sim: Simulator) -> None:
     assert int(sim.record.free_kv_blocks) == footer["free_blocks"]
 
 
-def test_all_logs_without_prefix_caching_are_there() -> None:
-    assert len(NAMES) == 33
+def test_all_logs_are_there() -> None:
+    assert len(NAMES) == 37

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from llmqgym.kernel import cohort, heap, lists, preemption, refreshing
+from llmqgym.kernel import cohort, heap, lists, log, preemption, refreshing
 from llmqgym.kernel.hooks import call_on_request
 from llmqgym.kernel.jit import helper
-from llmqgym.kernel.kv_cache import allocate, blocks_for, count_free, lookup_tokens
+from llmqgym.kernel.kv_cache import allocate, blocks_for, blocks_lacking, count_free, look_up, take_found
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
 from llmqgym.kernel.tables import Mix, Mode, Status
 from llmqgym.kernel.waiting import leave_queue, put_aside_back, set_first_aside, take_keys_anew
@@ -20,16 +20,16 @@ _TOKENS, _BLOCKS, _SLOT = 0, 1, 2
 
 
 @helper
-def tokens_wanted(sim: Any, request: Any) -> int:
-    """What a request would compute in this iteration if nobody else were there."""
-    wanted = request.prompt_tokens + request.generated_tokens - request.computed_tokens
+def tokens_wanted(sim: Any, request: Any, done: int) -> int:
+    """What a request of which `done` tokens are computed would compute in this iteration if nobody else were there."""
+    wanted = request.prompt_tokens + request.generated_tokens - done
     threshold = sim.long_prefill_token_threshold
     return threshold if 0 < threshold < wanted and not sim.lone else wanted
 
 
 @helper
 def _schedule(sim: Any, row: int, request: Any, tokens: int) -> None:
-    allocate(sim, request, request.computed_tokens + tokens)
+    allocate(sim, row, request, request.computed_tokens + tokens)
     chunk = chunk_at(sim.batch, sim.num_batch)
     chunk.row, chunk.tokens = row, tokens
     sim.num_batch += 1
@@ -41,7 +41,7 @@ def _schedule(sim: Any, row: int, request: Any, tokens: int) -> None:
 def _serve_running(sim: Any, hooks: Any, row: int) -> None:
     """Tokens and blocks for one running request; others, or it itself, leave if blocks are short."""
     request = request_at(sim.requests, row)
-    tokens = min(tokens_wanted(sim, request), sim.budget_tokens)
+    tokens = min(tokens_wanted(sim, request, request.computed_tokens), sim.budget_tokens)
     while blocks_for(sim, request.computed_tokens + tokens) - request.kv_blocks > count_free(sim):
         if not preemption.make_room(sim, hooks, row):
             return
@@ -92,14 +92,15 @@ def _mixed_pass(sim: Any, hooks: Any, below: float) -> None:
 
 @helper
 def _lacking_blocks(sim: Any, request: Any, tokens: int) -> int:
-    """Blocks that a waiting request lacks to compute `tokens` tokens now and, unless a FIT hook replaces it, for vLLM's
-    gate: its whole sequence must find blocks, and, unless nothing runs, the watermark must stay free. 0: none."""
-    needed = blocks_for(sim, lookup_tokens(sim, request) + tokens) - request.kv_blocks
+    """Blocks that a waiting request lacks to have `tokens` tokens computed after this iteration and, unless a FIT hook
+    replaces it, for vLLM's gate: its whole sequence must find blocks, and, unless nothing runs, the watermark must stay
+    free. 0: none."""
+    needed = blocks_lacking(sim, request, tokens)
     if sim.fit_hook == 0:
         margin = sim.watermark_blocks if sim.num_running > 0 else 0
         if sim.reserve_full_isl:
             sequence = request.prompt_tokens + request.generated_tokens
-            needed = max(needed, blocks_for(sim, sequence) - request.kv_blocks)
+            needed = max(needed, blocks_lacking(sim, request, sequence))
         needed += margin
     return max(needed - (count_free(sim) - sim.reserved_kv_blocks), 0)
 
@@ -108,12 +109,13 @@ def _lacking_blocks(sim: Any, request: Any, tokens: int) -> int:
 def _try_to_enter(sim: Any, hooks: Any, row: int) -> bool:
     """Admit the first in the queue if it can be; False, with `lack` and `lacking_blocks` set, if not."""
     request = request_at(sim.requests, row)
-    tokens = tokens_wanted(sim, request)
+    done = look_up(sim, request)
+    tokens = tokens_wanted(sim, request, done)
     if tokens > sim.budget_tokens and not sim.chunked_prefill:
         sim.lack = _TOKENS
         return False
     tokens = min(tokens, sim.budget_tokens)
-    sim.lacking_blocks = _lacking_blocks(sim, request, tokens)
+    sim.lacking_blocks = _lacking_blocks(sim, request, done + tokens)
     sim.lack = _BLOCKS
     if sim.lacking_blocks > 0:
         return False
@@ -139,10 +141,28 @@ def _admit(sim: Any, row: int, request: Any, tokens: int) -> None:
     sim.num_admissions += 1
     if request.computed_tokens == 0:
         request.prefill_target_tokens = request.prompt_tokens + request.generated_tokens
+        if sim.prefix_caching:
+            _use_cache(sim, row, request)
     lists.append_running(sim, row)
     if cohort.is_decoding(request):
         sim.num_decoding += 1
     _schedule(sim, row, request, tokens)
+
+
+@helper
+def _use_cache(sim: Any, row: int, request: Any) -> None:
+    """What an entering request finds in the cache counts as computed."""
+    tokens = take_found(sim, row, request)
+    regained = min(tokens, request.lost_tokens)
+    request.computed_tokens = tokens
+    request.lost_tokens -= regained
+    request.prefix_hit_tokens += tokens
+    sim.lost_tokens -= regained
+    sim.regained_tokens += regained
+    sim.prefix_cache_hits += tokens
+    sim.prefix_cache_queries += request.prefill_target_tokens
+    if sim.log and tokens > 0:
+        log.write(sim, log.HIT, request.id, tokens)
 
 
 @helper
@@ -211,7 +231,7 @@ def _find_blocks(sim: Any, row: int) -> bool:
     free = count_free(sim) - cohort.blocks_needed(sim)
     while row >= 0 and budget > 0:
         request = request_at(sim.requests, row)
-        tokens = min(tokens_wanted(sim, request), budget)
+        tokens = min(tokens_wanted(sim, request, request.computed_tokens), budget)
         free -= blocks_for(sim, request.computed_tokens + tokens) - request.kv_blocks
         budget -= tokens
         row = request.next

@@ -1,13 +1,14 @@
 """The paged KV cache behind four functions: look up, allocate, release, count free.
 
-Nothing above this file knows how blocks are kept. Today they are counted; reference counts and hashes for prefix
-caching go in here.
+Nothing above this file knows how blocks are kept: counted, or, with prefix caching, each with a content of its own
+(prefix_cache.py).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from llmqgym.kernel import prefix_cache
 from llmqgym.kernel.division import quotient
 from llmqgym.kernel.jit import helper
 
@@ -19,36 +20,57 @@ def blocks_for(sim: Any, tokens: int) -> int:
 
 
 @helper
-def lookup_tokens(sim: Any, request: Any) -> int:
-    """Tokens of a request that need not be computed when it is admitted: what it kept through hold or swap."""
-    return request.computed_tokens
+def look_up(sim: Any, request: Any) -> int:
+    """Tokens of a request that need not be computed if it is admitted now: what it kept through hold or swap, or what
+    it finds in the cache."""
+    prefix_cache.look_up(sim, request)
+    return request.computed_tokens + sim.found_blocks * sim.block_size
 
 
 @helper
-def allocate(sim: Any, request: Any, tokens: int) -> None:
+def blocks_lacking(sim: Any, request: Any, tokens: int) -> int:
+    """Free blocks that a request just looked up takes for its first `tokens` tokens."""
+    return blocks_for(sim, tokens) - request.kv_blocks - sim.found_blocks + sim.found_free
+
+
+@helper
+def take_found(sim: Any, row: int, request: Any) -> int:
+    """A request just looked up takes what it found; returns those tokens."""
+    return prefix_cache.take_found(sim, row, request) if sim.found_blocks > 0 else 0
+
+
+@helper
+def allocate(sim: Any, row: int, request: Any, tokens: int) -> None:
     """Give a request the blocks for its first `tokens` tokens; the caller has made sure that they are free."""
     blocks = blocks_for(sim, tokens)
     sim.free_kv_blocks -= blocks - request.kv_blocks
+    if sim.prefix_caching:
+        prefix_cache.grow(sim, row, blocks - request.kv_blocks)
     request.kv_blocks = blocks
+    if sim.prefix_caching:
+        prefix_cache.register(sim, row, request, tokens)
 
 
 @helper
-def release(sim: Any, request: Any, tokens: int) -> None:
+def release(sim: Any, row: int, request: Any, tokens: int) -> None:
     """Take back a request's blocks but those for its first `tokens` tokens."""
     blocks = blocks_for(sim, tokens)
     if blocks < request.kv_blocks:
-        sim.free_kv_blocks += request.kv_blocks - blocks
+        if sim.prefix_caching:
+            sim.free_kv_blocks += prefix_cache.shrink(sim, row, request.kv_blocks - blocks)
+            prefix_cache.forget_beyond(sim, row, blocks)
+        else:
+            sim.free_kv_blocks += request.kv_blocks - blocks
         request.kv_blocks = blocks
 
 
 @helper
-def release_all(sim: Any, request: Any) -> None:
+def release_all(sim: Any, row: int, request: Any) -> None:
     """Take back all blocks of a request."""
-    sim.free_kv_blocks += request.kv_blocks
-    request.kv_blocks = 0
+    release(sim, row, request, 0)
 
 
 @helper
 def count_free(sim: Any) -> int:
-    """Blocks that are free now."""
+    """Blocks that are free now, those included whose content is still there."""
     return sim.free_kv_blocks

@@ -19,6 +19,7 @@ FREE_BEFORE = 4  # blocks free during the pass
 FINISHED = 5  # id
 FREE_AFTER = 6  # blocks free after those who finished have left
 QUEUES = 7  # running, waiting
+HIT = 8  # id, tokens found in the cache at its admission
 
 
 @helper

@@ -103,6 +103,8 @@ departure_at = row_reader(tables.DEPARTURE)
 profile_at = row_reader(tables.PROFILE)
 refreshing_at = row_reader(tables.REFRESHING)
 estimate_at = row_reader(tables.ESTIMATE)
+block_at = row_reader(tables.BLOCK)
+node_at = row_reader(tables.NODE)
 
 
 def visible(sim: Any) -> Any:

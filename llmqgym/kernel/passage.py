@@ -74,6 +74,7 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     for mode in range(4):
         request.num_preemptions[mode] = 0
     request.lost_tokens = 0
+    request.prefix_hit_tokens = 0
     request.swapped_blocks = 0
     request.previous = -1
     request.next = -1
@@ -82,6 +83,9 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     hidden.together = 0
     hidden.scheduled_tokens = 0
     hidden.held = 0
+    hidden.top_node = -1
+    hidden.num_registered = 0
+    sim.longest_seen_tokens = max(sim.longest_seen_tokens, arrival.prompt_tokens + arrival.output_tokens)
     if sim.refreshing:
         refreshing.begin(sim, row, request)
     integrals.add_product(sim.integral_requests, 1, sim.clock_ps - arrival.arrival_ps)
@@ -113,6 +117,7 @@ def _reject(sim: Any, arrival: Any) -> None:
     departure.lost_tokens = 0
     departure.swapped_blocks = 0
     departure.computed_tokens = 0
+    departure.prefix_hit_tokens = 0
 
 
 @helper
@@ -139,6 +144,7 @@ def _write_departure(sim: Any, request: Any, output_tokens: int, status: int, fi
     departure.lost_tokens = request.lost_tokens
     departure.swapped_blocks = request.swapped_blocks
     departure.computed_tokens = request.computed_tokens
+    departure.prefix_hit_tokens = request.prefix_hit_tokens
 
 
 @helper
@@ -148,7 +154,7 @@ def finish(sim: Any, row: int, was_decoding: bool) -> None:
     hidden = hidden_at(sim.hidden, row)
     if hidden.together:
         cohort.leave(sim, row)
-    release_all(sim, request)
+    release_all(sim, row, request)
     lists.remove_running(sim, row)
     if was_decoding:
         sim.num_decoding -= 1

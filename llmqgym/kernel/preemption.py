@@ -31,24 +31,24 @@ def _take_tokens_back(sim: Any, row: int, request: Any, hidden: Any) -> None:
             chunk = chunk_at(sim.batch, place)
             if chunk.row == row:
                 chunk.tokens = 0
-    release(sim, request, request.computed_tokens)
+    release(sim, row, request, request.computed_tokens)
 
 
 @helper
-def _lose_tokens(sim: Any, request: Any) -> None:
+def _lose_tokens(sim: Any, row: int, request: Any) -> None:
     request.lost_tokens += request.computed_tokens
     sim.lost_tokens += request.computed_tokens
     request.computed_tokens = 0
-    release_all(sim, request)
+    release_all(sim, row, request)
 
 
 @helper
-def _swap_out(sim: Any, request: Any) -> None:
+def _swap_out(sim: Any, row: int, request: Any) -> None:
     blocks = request.kv_blocks
     request.host_blocks = blocks
     sim.free_host_blocks -= blocks
     _count_transfer(sim, request, blocks)
-    release_all(sim, request)
+    release_all(sim, row, request)
 
 
 @helper
@@ -82,12 +82,12 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
     if mode == Mode.SWAP and request.kv_blocks > sim.free_host_blocks:
         mode = Mode.RECOMPUTE
     if mode == Mode.SWAP:
-        _swap_out(sim, request)
+        _swap_out(sim, row, request)
     elif mode == Mode.HOLD:
         if request.kv_blocks > 0:
             lists.append_held(sim, row)
     else:
-        _lose_tokens(sim, request)
+        _lose_tokens(sim, row, request)
         if mode == Mode.RESTART:
             request.generated_tokens = 0
             request.first_token_ps = -1
@@ -111,7 +111,7 @@ def drop_last_held(sim: Any) -> None:
     """The request held last loses its blocks and will be recomputed."""
     row = sim.last_held
     lists.remove_held(sim, row)
-    _lose_tokens(sim, request_at(sim.requests, row))
+    _lose_tokens(sim, row, request_at(sim.requests, row))
     sim.num_held_dropped += 1
 
 

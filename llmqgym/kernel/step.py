@@ -12,13 +12,14 @@ from numba import njit, typeof
 from numba.core import types
 from numba.core.errors import NumbaExperimentalFeatureWarning
 
-from llmqgym.kernel import cohort, log, passage, preemption
+from llmqgym.kernel import cohort, log, passage, preemption, prefix_cache
 from llmqgym.kernel.batch import compose
+from llmqgym.kernel.division import quotient
 from llmqgym.kernel.hooks import call_on_server
 from llmqgym.kernel.integrals import add_product
 from llmqgym.kernel.iteration_time import MAX_JUMP, iteration_time, passes_until, span_of
 from llmqgym.kernel.jit import COMPILED, entry_point, helper
-from llmqgym.kernel.kv_cache import count_free
+from llmqgym.kernel.kv_cache import blocks_for, count_free
 from llmqgym.kernel.memory import arrival_at, chunk_at, hidden_at, profile_at, request_at
 from llmqgym.kernel.tables import SIMULATOR, Outcome
 
@@ -183,6 +184,19 @@ def _has_room(sim: Any) -> bool:
 
 
 @helper
+def _has_blocks(sim: Any) -> bool:
+    """Whether the tables of prefix caching do for whatever this iteration allocates."""
+    if sim.prefix_caching == 0:
+        return True
+    entering = min(sim.max_running - sim.num_running, sim.num_waiting, sim.max_batched_tokens)
+    most = quotient(sim.max_batched_tokens, sim.block_size) + 2 * (sim.num_running + entering) + 2
+    most += entering * blocks_for(sim, sim.longest_seen_tokens)
+    if sim.num_nodes + most > sim.nodes_capacity:
+        return False
+    return min(sim.num_blocks_used + most, sim.num_kv_blocks) <= sim.blocks_capacity
+
+
+@helper
 def _advance(sim: Any, hooks: Any, max_events: int) -> int:
     for _ in range(max_events):
         lack = passage.take_arrivals(sim, hooks)
@@ -197,6 +211,8 @@ def _advance(sim: Any, hooks: Any, max_events: int) -> int:
             continue
         if not _has_room(sim):
             return Outcome.NEED_DRAIN.value
+        if not _has_blocks(sim):
+            return Outcome.NEED_BLOCKS.value
         sim.num_events += 1
         compose(sim, hooks)
         if sim.budget_tokens < sim.max_batched_tokens:
@@ -241,3 +257,9 @@ def _inlining(functions: tuple[Callable[..., float] | None, ...]) -> Any:
 def close(simulators: np.ndarray, index: int) -> None:
     """Write everybody still in the system into the table of departures, which must have room for `capacity` more."""
     passage.report_unfinished(simulators[index])
+
+
+@entry_point
+def rebuild_buckets(simulators: np.ndarray, index: int, old_buckets: int, num_old: int) -> None:
+    """The contents of the blocks into a larger table of buckets, which is empty."""
+    prefix_cache.rebuild(simulators[index], old_buckets, num_old)

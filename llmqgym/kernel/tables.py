@@ -60,6 +60,7 @@ class Outcome(IntEnum):
     NEED_DRAIN = 6  # departures or log are full
     UNSORTED = 7  # the next arrival comes before the one before it
     TOO_LONG = 8  # the next request could make an iteration outlast the clock
+    NEED_BLOCKS = 9  # the tables of prefix caching may not do for the next iteration
 
 
 #: A request as the workload hands it over, in order of arrival. The kernel only reads it.
@@ -111,6 +112,7 @@ REQUEST = _table(
     ("first_token_ps", np.int64),
     ("num_preemptions", np.int64, (4,)),  # by Mode
     ("lost_tokens", np.int64),  # computed and thrown away
+    ("prefix_hit_tokens", np.int64),  # found in the cache, over all its admissions
     ("swapped_blocks", np.int64),  # out and in
     ("previous", np.int64),  # rows of the neighbours in the running batch or the list of held requests; -1: none
     ("next", np.int64),
@@ -124,6 +126,8 @@ HIDDEN = _table(
     ("phase", np.int64),  # of a member of the cohort: (computed - clock) mod block_size
     ("scheduled_tokens", np.int64),  # in the iteration being composed
     ("held", np.int64),  # 1: waiting with blocks on the device
+    ("top_node", np.int64),  # of its stack of blocks, -1: empty (prefix caching)
+    ("num_registered", np.int64),  # of its blocks, whose content is known
 )
 
 #: Bins that a refreshed prediction may have.
@@ -142,6 +146,19 @@ REFRESHING = _table(
 
 #: What a predictor believes of a request; same row as in REQUEST.
 ESTIMATE = _table(("posterior", np.float64, (MAX_BINS,)), ("num_refreshes", np.int64))
+
+#: A block of the KV cache that can be found again (prefix_cache.py).
+BLOCK = _table(
+    ("refs", np.int64),  # requests that hold it
+    ("owner", np.int64),  # with index: what is in it; -1: nothing that could be found
+    ("index", np.int64),
+    ("same_bucket", np.int64),  # next block of its bucket
+    ("previous", np.int64),  # neighbours in the queue of free blocks
+    ("next", np.int64),
+)
+
+#: A block in a request's stack of blocks.
+NODE = _table(("block", np.int64), ("below", np.int64))
 
 #: A heap's entry: smallest (key, tie) first.
 ENTRY = _table(("key", np.float64), ("tie", np.int64), ("row", np.int64))
@@ -170,6 +187,7 @@ DEPARTURE = _table(
     ("lost_tokens", np.int64),
     ("swapped_blocks", np.int64),
     ("computed_tokens", np.int64),
+    ("prefix_hit_tokens", np.int64),
 )
 
 #: The iteration-time formula of docs/model.md, in integers.
@@ -256,6 +274,27 @@ SIMULATOR = _table(
     ("profile", np.int64),  # PROFILE[1]
     ("refreshing", np.int64),  # REFRESHING[1], 0: predictions stay as they are
     ("estimates", np.int64),  # ESTIMATE[capacity]
+    # prefix caching (prefix_cache.py)
+    ("prefix_caching", np.int64),
+    ("blocks", np.int64),  # BLOCK[blocks_capacity]
+    ("blocks_capacity", np.int64),
+    ("num_blocks_used", np.int64),  # blocks from here on have never been used
+    ("first_empty", np.int64),  # free blocks without content, a stack
+    ("first_free", np.int64),  # free blocks with content, a queue
+    ("last_free", np.int64),
+    ("buckets", np.int64),  # int64[num_buckets], a power of two
+    ("num_buckets", np.int64),
+    ("nodes", np.int64),  # NODE[nodes_capacity]
+    ("nodes_capacity", np.int64),
+    ("num_nodes_used", np.int64),  # nodes from here on have never been used
+    ("num_nodes", np.int64),  # in some stack now
+    ("free_node", np.int64),
+    ("found_blocks", np.int64),  # by the last look-up, and how many of them are free
+    ("found_free", np.int64),
+    ("longest_seen_tokens", np.int64),  # prompt and output of the longest request so far
+    ("prefix_cache_queries", np.int64),  # tokens of the requests looked up at admission
+    ("prefix_cache_hits", np.int64),  # tokens found
+    ("regained_tokens", np.int64),  # of these, such as their request had computed and lost
     # the cohort: decoding requests that advance together (cohort.py)
     ("cohort_formed", np.int64),
     ("num_cohort", np.int64),

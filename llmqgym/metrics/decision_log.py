@@ -1,7 +1,8 @@
 """The decision log: the kernel's triples as JSON lines, in the words and the order of the vLLM reference logs.
 
 One line an iteration: `i` its number, `t` its start (only if it differs from i), `s` [[id, tokens], ...] in scheduling
-order, `c` the ids whose chunk is not the last of a prefill, `p` the ids preempted, `b` blocks free during the pass,
+order, `c` the ids whose chunk is not the last of a prefill, `p` the ids preempted, `h` [[id, tokens], ...] found in the
+prefix cache by those admitted, `b` blocks free during the pass,
 `f` the ids finished, `e` blocks free after them, `r` and `w` requests running and waiting. Where time counts in
 iterations, i is that time.
 """
@@ -56,6 +57,7 @@ class _Entry:
         self._scheduled: list[list[int]] = []
         self._parts: list[int] = []
         self._preempted: list[int] = []
+        self._hits: list[list[int]] = []
         self._finished: list[int] = []
         self._free = {log.FREE_BEFORE: -1, log.FREE_AFTER: -1}
 
@@ -73,6 +75,8 @@ class _Entry:
                 self._parts.append(a)
         elif what == log.PREEMPTED:
             self._preempted.append(a)
+        elif what == log.HIT:
+            self._hits.append([a, b])
         elif what == log.FINISHED:
             self._finished.append(a)
         else:
@@ -84,6 +88,8 @@ class _Entry:
             line["c"] = self._parts
         if self._preempted:
             line["p"] = self._preempted
+        if self._hits:
+            line["h"] = self._hits
         line["b"] = self._free[log.FREE_BEFORE]
         if self._finished:
             line["f"] = self._finished
