@@ -107,7 +107,16 @@ def simulate(
     leaving = _Leaving(metrics, len(workload), keep_departures, on_departures)
     arriving = _Arriving(workload)
     until_ps = HORIZON_PS if until_s is None else round(until_s * PS_PER_S)
-    simulator = Simulator(server, integers, policy, step_by_step=step_by_step, log=log, until_ps=until_ps, looks=looks)
+    simulator = Simulator(
+        server,
+        integers,
+        policy,
+        step_by_step=step_by_step,
+        log=log,
+        until_ps=until_ps,
+        looks=looks,
+        hashes=workload.hashes,
+    )
     began = time.perf_counter()
     simulator.run(
         arriving.chunks(), None if on_progress is None else lambda sim: on_progress(_num_left(sim)), leaving.take

@@ -20,6 +20,7 @@ from llmqgym.kernel.step import advance, advance_inlining, close, rebuild_bucket
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
 from llmqgym.workload.predictors.predictor import Looks
+from llmqgym.workload.source import PromptHashes
 
 #: Compositions between two looks at the progress bar, some tens of milliseconds.
 _EVENTS_A_CALL = 100_000
@@ -58,9 +59,10 @@ class Totals:
 class Simulator:
     """One server with its policy.
 
-    `step_by_step` advances iteration by iteration instead of from event to event, with the same result; a log needs
-    it and sets it. `inline` compiles the kernel anew around the policy's hooks. Memory grows with the requests in the
-    system. `looks`: predictions are refreshed while requests run (kernel/refreshing.py).
+    `step_by_step` advances iteration by iteration instead of from event to event, with the same result; a log and
+    prefix caching need it and set it. `inline` compiles the kernel anew around the policy's hooks. Memory grows with
+    the requests in the system. `hashes` say what is in the prompts, for prefix caching. `looks`: predictions are
+    refreshed while requests run (kernel/refreshing.py).
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Simulator:
         inline: bool = False,
         capacity: int = 1024,
         looks: Looks | None = None,
+        hashes: PromptHashes | None = None,
     ) -> None:
         self._arrays: dict[str, np.ndarray] = {}
         self._simulators = np.zeros(1, tables.SIMULATOR)
@@ -93,7 +96,7 @@ class Simulator:
         if looks is not None:
             self._set_refreshing(sim, looks)
         if server.prefix_caching:
-            self._set_prefix_caching(sim, server)
+            self._set_prefix_caching(sim, server, hashes)
         self._place("cohort_phases", np.zeros(int(sim.block_size), np.int64))
         self._place_profile(profile)
         self._grow(capacity)
@@ -151,7 +154,7 @@ class Simulator:
         if self._policy.asks_between_events():
             sim.wake_passes = 1
 
-    def _set_prefix_caching(self, sim: Any, server: ServerConfig) -> None:
+    def _set_prefix_caching(self, sim: Any, server: ServerConfig, hashes: PromptHashes | None) -> None:
         if server.max_batched_tokens > _MOST_BUDGET:
             raise InputError(
                 f"max_batched_tokens is {server.max_batched_tokens}: with prefix_caching give at most {_MOST_BUDGET}."
@@ -160,6 +163,9 @@ class Simulator:
         sim.first_empty = sim.first_free = sim.last_free = sim.free_node = -1
         self._place("buckets", np.full(1, -1, np.int64))
         sim.num_buckets = 1
+        if hashes is not None and len(hashes.ids):
+            self._place("hashes", hashes.ids)
+            sim.hash_block_tokens = hashes.block_tokens
         self._grow_cache(_FIRST_BLOCKS)
 
     def _grow_cache(self, capacity: int) -> None:

@@ -27,6 +27,10 @@ class InChunks:
     def corrections(self) -> dict[str, int]:
         return {}
 
+    @property
+    def hashes(self) -> None:
+        return None
+
     def __len__(self) -> int:
         return len(self.workload)
 

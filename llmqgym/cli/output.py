@@ -237,6 +237,14 @@ def _fairness(document: dict[str, Any]) -> list[tuple[str, str]]:
     return [("tenants", f"Jain's index {document['jain_index']:.3f}, VTC service gap {_digits(gap['mean'])} tokens/s")]
 
 
+def _prefix_cache(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Only where there is one."""
+    queries, hits, rate = (document[f"prefix_cache_{name}"] for name in ("queries", "hits", "hit_rate"))
+    if not queries:
+        return []
+    return [("prefix cache", f"{hits:,} of {queries:,} tokens found, {rate:.1%}")]
+
+
 def _counters(document: dict[str, Any]) -> list[tuple[str, str]]:
     by_mode = {mode: count for mode, count in document["num_preemptions_by_mode"].items() if count}
     modes = f" ({', '.join(f'{mode} {count:,}' for mode, count in by_mode.items())})" if by_mode else ""
@@ -251,6 +259,7 @@ def _counters(document: dict[str, Any]) -> list[tuple[str, str]]:
         ("tokens", f"{rates['prompt_tokens']} prompt/s, {rates['output_tokens']} output/s"),
         ("preemptions", f"{document['num_preemptions']:,}{modes}, wasted tokens {document['wasted_token_ratio']:.2%}"),
         ("mean over time", f"running {running}, waiting {waiting}, KV cache {kv_cache:.1%}"),
+        *_prefix_cache(document),
         *_fairness(document),
         ("simulated", f"{duration(document['sim_time_s'])}, {document['num_iterations']:,} iterations"),
         ("wall time", duration(document["wall_s"])),

@@ -63,6 +63,8 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     request.prefix_group = arrival.prefix_group
     request.prefix_tokens = arrival.prefix_tokens
     request.program = arrival.program
+    request.first_hash = arrival.first_hash
+    request.num_hashes = arrival.num_hashes
     request.computed_tokens = 0
     request.generated_tokens = 0
     request.prefill_target_tokens = arrival.prompt_tokens

@@ -1,9 +1,9 @@
 """Blocks with an identity: what is in them can be found again, by the request that filled them or by another.
 
-As vLLM keeps them. A block has a reference count and, once all its tokens are known, a content: the first blocks of a
-prompt that a prefix group shares belong to the group, all others to their request. Blocks without a reference are
-free; those with a content wait in a queue, least recently used first, and can be taken back from there; those without
-one are used again first. A request's blocks are a stack of nodes, its last block on top.
+As vLLM keeps them. A block has a reference count and, once all its tokens are known, a content: the hash that a trace
+gives for that part of the prompt, or the prefix group that shares it, or else the request itself. Blocks without a
+reference are free; those with a content wait in a queue, least recently used first, and can be taken back from there;
+those without one are used again first. A request's blocks are a stack of nodes, its last block on top.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ from llmqgym.kernel.tables import Mode
 
 #: Above any id of a request: restarts count in the digits beyond.
 _RESTART = 1 << 44
+#: Above any prefix group, twice.
+_HASHED = 1 << 50
 
 
 @helper
 def _owner(sim: Any, request: Any, index: int) -> int:
-    """Whose content block `index` of a request has: its group's, if all its tokens are shared, or its own. Tokens that
-    are generated anew after a restart are others."""
+    """Whose content block `index` of a request has: a hash's, its group's if all its tokens are shared, or its own.
+    Tokens that are generated anew after a restart are others."""
     end = (index + 1) * sim.block_size
+    if sim.hashes != 0 and request.first_hash >= 0 and end <= request.prompt_tokens:
+        place = quotient(end - 1, sim.hash_block_tokens)
+        if place < request.num_hashes and place * sim.hash_block_tokens <= index * sim.block_size:
+            return _HASHED + 2 * peek(sim.hashes, request.first_hash + place)
     if request.prefix_group >= 0 and end <= min(request.prefix_tokens, request.prompt_tokens):
         return 2 * request.prefix_group
     own = 2 * request.id + 1

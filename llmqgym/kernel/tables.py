@@ -80,6 +80,8 @@ ARRIVAL = _table(
     ("prefix_group", np.int64),  # -1: shares nothing
     ("prefix_tokens", np.int64),
     ("program", np.int64),  # -1: belongs to no program
+    ("first_hash", np.int64),  # of its prompt, in the workload's table of hashes; -1: none
+    ("num_hashes", np.int64),
 )
 
 #: What a policy may see of a request in the system. Only the kernel writes it.
@@ -101,6 +103,8 @@ REQUEST = _table(
     ("prefix_group", np.int64),
     ("prefix_tokens", np.int64),
     ("program", np.int64),
+    ("first_hash", np.int64),
+    ("num_hashes", np.int64),
     ("status", np.int64),  # a Status
     ("computed_tokens", np.int64),  # in the KV cache (on the device or swapped)
     ("generated_tokens", np.int64),
@@ -289,6 +293,8 @@ SIMULATOR = _table(
     ("num_nodes_used", np.int64),  # nodes from here on have never been used
     ("num_nodes", np.int64),  # in some stack now
     ("free_node", np.int64),
+    ("hashes", np.int64),  # int64[n]: what is in the prompts, hash_block_tokens at a time
+    ("hash_block_tokens", np.int64),
     ("found_blocks", np.int64),  # by the last look-up, and how many of them are free
     ("found_free", np.int64),
     ("longest_seen_tokens", np.int64),  # prompt and output of the longest request so far

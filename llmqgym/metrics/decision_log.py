@@ -152,7 +152,7 @@ def params(server: ServerConfig, num_kv_blocks: int, policy: str, requests: NDAr
         "max_num_seqs": server.max_running,
         "max_num_batched_tokens": server.max_batched_tokens,
         "chunked_prefill": server.chunked_prefill,
-        "prefix_caching": False,
+        "prefix_caching": server.prefix_caching,
         "policy": _VLLM_POLICIES.get(policy, policy),
         "long_prefill_token_threshold": server.long_prefill_token_threshold,
         "watermark": float(server.watermark),

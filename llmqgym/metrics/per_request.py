@@ -122,7 +122,7 @@ def _columns(rows: Rows) -> dict[str, list[str]]:
     table |= {name: _texts(rows[name]) for name in ("priority", "tenant")}
     for mode in Mode:
         table[f"num_preemptions_{mode.name.lower()}"] = _texts(rows["num_preemptions"][:, mode])
-    return table | {name: _texts(rows[name]) for name in ("lost_tokens", "swapped_blocks")}
+    return table | {name: _texts(rows[name]) for name in ("lost_tokens", "swapped_blocks", "prefix_hit_tokens")}
 
 
 def _texts(values: NDArray[Any]) -> list[str]:

@@ -57,6 +57,11 @@ class GeneratedWorkload:
         return self.num_requests
 
     @property
+    def hashes(self) -> None:
+        """None: prompts that are drawn have no words."""
+        return None
+
+    @property
     def source(self) -> dict[str, object]:
         """The model's settings, the rate and the seed."""
         return {

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from llmqgym.errors import InputError
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S
-from llmqgym.workload.source import RequestSource
+from llmqgym.workload.source import PromptHashes, RequestSource
 from llmqgym.workload.workload import HORIZON_S, Workload
 
 Source = TypeVar("Source", bound=RequestSource)
@@ -137,6 +137,11 @@ class DerivedSource:
     def corrections(self) -> dict[str, int]:
         """Those of its base."""
         return self.base.corrections
+
+    @property
+    def hashes(self) -> PromptHashes | None:
+        """Those of what is below."""
+        return self.base.hashes
 
     def __len__(self) -> int:
         return self._count

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmqgym.errors import InputError, unknown
 from llmqgym.kernel.tables import ARRIVAL, HORIZON_PS, PS_PER_S
-from llmqgym.workload.source import CHUNK_REQUESTS, RequestSource
+from llmqgym.workload.source import CHUNK_REQUESTS, DEFAULT_HASH_BLOCK_TOKENS, PromptHashes, RequestSource
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -24,6 +25,8 @@ MIN_MAX_OUTPUT_TOKENS = 4096
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 #: Whole numbers up to here are exact in a float64, which the key of the waiting queue is.
 EXACT_INTEGER = 2**53
+#: The largest prefix group, or hash of a part of a prompt.
+MAX_CONTENT = 2**48
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,7 @@ class Workload:
     requests: NDArray[Any]
     source: dict[str, object] = field(default_factory=dict)
     corrections: dict[str, int] = field(default_factory=dict)
+    hashes: PromptHashes | None = None
 
     def __len__(self) -> int:
         return len(self.requests)
@@ -59,7 +63,7 @@ def as_table(requests: RequestSource) -> Workload:
     if isinstance(requests, Workload):
         return requests
     table = np.concatenate(list(requests.chunks()))
-    return Workload(requests.name, table, requests.source, requests.corrections)
+    return Workload(requests.name, table, requests.source, requests.corrections, requests.hashes)
 
 
 class RequestFields(TypedDict):
@@ -81,6 +85,8 @@ class RequestFields(TypedDict):
     prefix_group: NotRequired[ArrayLike]
     prefix_tokens: NotRequired[ArrayLike]
     program: NotRequired[ArrayLike]
+    hash_ids: NotRequired[Sequence[Sequence[int]] | NDArray[Any]]
+    hash_block_tokens: NotRequired[int]
 
 
 #: Whole-number fields that a trace may leave out: name -> (value where left out, least and largest value allowed).
@@ -90,7 +96,7 @@ _OPTIONAL: dict[str, tuple[int, int, int]] = {
     "ttft_limit_ps": (-1, -1, INT64_MAX),
     "tpot_limit_ps": (-1, -1, INT64_MAX),
     "e2e_limit_ps": (-1, -1, INT64_MAX),
-    "prefix_group": (-1, -1, INT64_MAX),
+    "prefix_group": (-1, -1, MAX_CONTENT),
     "prefix_tokens": (0, 0, INT64_MAX),
     "program": (-1, -1, INT64_MAX),
 }
@@ -101,11 +107,12 @@ _PREDICTIONS = ("predicted_output_tokens", "predicted_lower_tokens", "predicted_
 def make_workload(name: str, source: dict[str, object], **fields: Unpack[RequestFields]) -> Workload:
     """Build a Workload; `fields` are those of `make_requests`, whose errors it passes on."""
     requests = make_requests(**fields)
+    hashes = _prompt_hashes(requests, fields)
     corrections = {
         f"{column}_raised_to_1": int(np.count_nonzero(np.asarray(values) == 0))
         for column, values in (("prompt_tokens", fields["prompt_tokens"]), ("output_tokens", fields["output_tokens"]))
     }
-    return Workload(name, requests, {**source, "rows": len(requests)}, corrections)
+    return Workload(name, requests, {**source, "rows": len(requests)}, corrections, hashes)
 
 
 def make_requests(**fields: Unpack[RequestFields]) -> NDArray[Any]:
@@ -137,6 +144,7 @@ def make_requests(**fields: Unpack[RequestFields]) -> NDArray[Any]:
         given: Any = fields.get(name, default)
         requests[name] = _whole_numbers(name, given, num, least, largest, constant=True)
     _check_prefixes(requests)
+    requests["first_hash"] = -1
     return requests
 
 
@@ -147,6 +155,7 @@ def blank_requests(num: int) -> NDArray[Any]:
         requests[name] = np.nan
     for name, (default, _, _) in _OPTIONAL.items():
         requests[name] = default
+    requests["first_hash"] = -1
     return requests
 
 
@@ -271,6 +280,23 @@ def _check_prefixes(requests: NDArray[Any]) -> None:
     _require(
         (shared == 0) | (group >= 0), shared, "prefix_tokens", "given without a prefix_group", "Name a group >= 0."
     )
+
+
+def _prompt_hashes(requests: NDArray[Any], fields: RequestFields) -> PromptHashes | None:
+    """The hashes in one table, and where in it each request's begin."""
+    if "hash_ids" not in fields:
+        return None
+    given = fields["hash_ids"]
+    counts = np.array([len(ids) for ids in given], np.int64)
+    ids = np.fromiter(chain.from_iterable(given), np.int64, int(counts.sum()))
+    row = np.repeat(np.arange(len(given)), counts)
+    allowed = (ids >= 0) & (ids <= MAX_CONTENT)
+    if not allowed.all():
+        place = int(np.argmin(allowed))
+        raise InputError(f"row {row[place]}: a hash id is {ids[place]}, outside 0 to {MAX_CONTENT}. Number them anew.")
+    requests["first_hash"] = np.where(counts > 0, np.cumsum(counts) - counts, -1)
+    requests["num_hashes"] = counts
+    return PromptHashes(ids, fields.get("hash_block_tokens", DEFAULT_HASH_BLOCK_TOKENS))
 
 
 def _require(ok_mask: NDArray[np.bool_], values: NDArray[Any], name: str, bound: str, remedy: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from llmqgym.workload.predictors.predictor import Draws, Predictor
 from llmqgym.workload.predictors.registry import make_predictor
-from llmqgym.workload.source import RequestSource
+from llmqgym.workload.source import PromptHashes, RequestSource
 from llmqgym.workload.workload import Workload
 
 #: A predictor that must know the trace is shown the true lengths of this many requests, the first ones.
@@ -42,6 +42,11 @@ class PredictedSource:
     def corrections(self) -> dict[str, int]:
         """Those of the requests' source."""
         return self.requests.corrections
+
+    @property
+    def hashes(self) -> PromptHashes | None:
+        """Those of what is below."""
+        return self.requests.hashes
 
     def __len__(self) -> int:
         return len(self.requests)

@@ -52,7 +52,16 @@ def _timestamp_ns(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.array(plain, "datetime64[ns]").astype(np.int64)
 
 
+def _whole_lists(texts: Sequence[str]) -> NDArray[Any]:
+    """Whole numbers separated by blanks, or as JSON writes a list; each cell a tuple."""
+    found = np.empty(len(texts), object)
+    for place, text in enumerate(texts):
+        found[place] = tuple(map(int, text.strip("[]").replace(",", " ").split()))
+    return found
+
+
 WHOLE = Parser("a whole number", _whole)
+WHOLE_LIST = Parser("whole numbers separated by blanks", _whole_lists)
 NUMBER = Parser("a finite number", _number)
 NUMBER_OR_EMPTY = Parser("a number or empty", _number_or_empty)
 TIMESTAMP_NS = Parser("a UTC timestamp such as 2023-11-16 18:15:46.6805900", _timestamp_ns)

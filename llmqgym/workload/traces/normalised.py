@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmqgym.workload.traces.attribution import UNKNOWN
-from llmqgym.workload.traces.cells import NUMBER, NUMBER_OR_EMPTY, WHOLE, Columns
+from llmqgym.workload.traces.cells import NUMBER, NUMBER_OR_EMPTY, WHOLE, WHOLE_LIST, Columns
 from llmqgym.workload.traces.format import TraceFormat
 from llmqgym.workload.workload import RequestFields
 
@@ -28,6 +28,8 @@ def read(columns: Columns) -> RequestFields:
     if "predicted_lower_tokens" in columns and "predicted_upper_tokens" in columns:
         fields["predicted_lower_tokens"] = columns["predicted_lower_tokens"]
         fields["predicted_upper_tokens"] = columns["predicted_upper_tokens"]
+    if "hash_ids" in columns:
+        fields["hash_ids"] = columns["hash_ids"]
     if "prefix_group" in columns and "prefix_tokens" in columns:
         fields["prefix_group"] = columns["prefix_group"]
         fields["prefix_tokens"] = columns["prefix_tokens"]
@@ -47,6 +49,7 @@ FORMAT = TraceFormat(
         "predicted_output_tokens": NUMBER_OR_EMPTY,
         "predicted_lower_tokens": NUMBER_OR_EMPTY,
         "predicted_upper_tokens": NUMBER_OR_EMPTY,
+        "hash_ids": WHOLE_LIST,
         "prefix_group": WHOLE,
         "prefix_tokens": WHOLE,
     },

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from llmqgym.errors import InputError
 from llmqgym.kernel.tables import PS_PER_S
+from llmqgym.workload.source import PromptHashes
 from llmqgym.workload.traces.cells import Columns
 from llmqgym.workload.traces.format import TraceFormat
 from llmqgym.workload.traces.table import open_table
@@ -29,8 +31,10 @@ class StreamedTrace:
         self.name = name
         self._file, self._format, self._limit, self._dequantised = file, fmt, limit, dequantised
         self._num = longest = 0
+        ids: list[NDArray[Any]] = []
         corrections: Counter[str] = Counter()
         last_ps = -1
+        self.hashes: PromptHashes | None = None
         for block in self._blocks():
             arrival_ps = block.requests["arrival_ps"]
             if arrival_ps[0] < last_ps:
@@ -42,7 +46,12 @@ class StreamedTrace:
             longest = max(longest, int(block.requests["output_tokens"].max()))
             self._num += len(block)
             corrections.update(block.corrections)
+            if block.hashes is not None:
+                ids.append(block.hashes.ids)
+                self.hashes = block.hashes
         self._max_output_tokens = max_output_tokens_above(longest)
+        if self.hashes is not None:
+            self.hashes = PromptHashes(np.concatenate(ids), self.hashes.block_tokens)
         self.corrections = dict(corrections)
         self.source: dict[str, object] = {**source, "rows": self._num, "streamed": True}
 
@@ -51,7 +60,11 @@ class StreamedTrace:
 
     def chunks(self) -> Iterator[NDArray[Any]]:
         """The requests as ARRIVAL tables, a block of the file each."""
+        first_hash = 0
         for block in self._blocks():
+            if block.hashes is not None:
+                block.requests["first_hash"][block.requests["first_hash"] >= 0] += first_hash
+                first_hash += len(block.hashes.ids)
             if not block.source["declares_caps"]:
                 block.requests["max_output_tokens"] = self._max_output_tokens
             yield block.requests
