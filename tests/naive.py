@@ -172,6 +172,7 @@ class Simulator:
         self.integral_requests_ps = self.integral_running_ps = self.integral_blocks_ps = 0
         self.finished_order: list[int] = []
         self.left: list[int] = []  # ids preempted since the last pass, for the log
+        self.hits: list[list[int]] = []  # [id, tokens] found in the cache since then
         self.steps: list[dict] = []
 
     def run(self) -> Simulator:
@@ -454,7 +455,7 @@ class Simulator:
         self.finished_order += finished
         if self.log:
             self.write_step(start, free_before, partial, finished)
-        self.left = []
+        self.left, self.hits = [], []
 
     def advance(self, request: Request, n: int, start: int) -> bool:
         """What a pass of n tokens, over at the present clock, does to a request; True when it yields a token."""
@@ -476,9 +477,9 @@ class Simulator:
         return True
 
     def write_step(self, start: int, free_before: int, partial: list[int], finished: list[int]) -> None:
-        """One line in the format of the vLLM logs: c, p and f only where they are not empty."""
+        """One line in the format of the vLLM logs: c, p, h and f only where they are not empty."""
         step: dict = {"i": start // self.unit_ps, "s": [[r.id, n] for r, n in self.scheduled.items()]}
-        step |= {name: ids for name, ids in (("c", partial), ("p", self.left)) if ids}
+        step |= {name: ids for name, ids in (("c", partial), ("p", self.left), ("h", self.hits)) if ids}
         step["b"] = free_before
         if finished:
             step["f"] = finished

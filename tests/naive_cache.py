@@ -93,6 +93,8 @@ class Simulator(naive.Simulator):
             request.blocks.append(block)
             request.kv_blocks += 1
             request.computed_tokens += self.server.block_size
+        if request.computed_tokens > 0:
+            self.hits.append([request.id, request.computed_tokens])
         regained = min(request.computed_tokens, request.lost_tokens)
         for who in (self, request):
             who.hit_tokens += request.computed_tokens

@@ -84,7 +84,7 @@ def per_request(departures: Rows) -> str:
     table |= {name: rows[name].tolist() for name in ("priority", "tenant")}
     for mode in Mode:
         table[f"num_preemptions_{mode.name.lower()}"] = rows["num_preemptions"][:, mode].tolist()
-    table |= {name: rows[name].tolist() for name in ("lost_tokens", "swapped_blocks")}
+    table |= {name: rows[name].tolist() for name in ("lost_tokens", "swapped_blocks", "prefix_hit_tokens")}
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import naive_cache
 import pytest
 from golden_logs import NAMES, UNIT_PS, GoldenLog, assert_same_steps, read_log
 from naive import Policy, Profile, Request, Server, Simulator
@@ -15,12 +16,16 @@ POLICIES = {
 def simulate(log: GoldenLog) -> Simulator:
     """The twin run on the trace and the settings of a log's header."""
     params = log.params
-    server = Server(**log.server)
+    settings = {name: value for name, value in log.server.items() if name != "prefix_caching"}
     requests = [
-        Request(i, arrival * UNIT_PS, prompt, output, priority=priority)
-        for i, (arrival, prompt, output, priority) in enumerate(log.header["trace"])
+        naive_cache.Request(i, arrival * UNIT_PS, prompt, output, priority=priority)
+        for i, (arrival, prompt, output, priority, *_) in enumerate(log.header["trace"])
     ]
-    return Simulator(requests, server, Profile(base=UNIT_PS), POLICIES[params["policy"]], log=True).run()
+    for request, (*_, group, tokens) in zip(requests, log.header["trace"], strict=True):
+        if params["prefix_caching"] and len(log.header["trace"][request.id]) == 6:
+            request.prefix_group, request.prefix_tokens = group, min(tokens, request.prompt_tokens)
+    kind = naive_cache.Simulator if params["prefix_caching"] else Simulator
+    return kind(requests, Server(**settings), Profile(base=UNIT_PS), POLICIES[params["policy"]], log=True).run()
 
 
 @pytest.mark.parametrize("name", NAMES)

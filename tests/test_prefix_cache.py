@@ -90,7 +90,7 @@ def test_streamed_hashes_are_those_of_the_table(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.skipif(not COMPILED, reason="an hour of traffic takes hours in plain Python")
 @pytest.mark.skipif(not TRACE.exists(), reason="the traces are not part of the project")
 def test_an_infinite_cache_finds_what_the_trace_holds() -> None:
-    """The sum over requests of whole blocks of 16 tokens in the ideal hits that the trace states, but for the last token."""
+    """Whole blocks of 16 tokens in the ideal hits that the trace states, the last token excepted, summed up."""
     result = run(read_trace(TRACE), prefix_caching=True, num_kv_blocks=2**40)
     assert result.summary["prefix_cache_hits"] == 54_097_440
 

@@ -88,6 +88,7 @@ def totals_of(rows: NDArray[Any], clock_ps: int) -> Totals:
     return Totals(
         outcome="horizon", clock_ps=clock_ps, num_iterations=1, num_events=1, num_finished=1, num_rejected=1,
         processed_tokens=1, lost_tokens=0, num_preemptions=(0, 0, 0, 0), num_held_dropped=0, swapped_blocks=0,
+        prefix_cache_queries=0, prefix_cache_hits=0, regained_tokens=0,
         num_kv_blocks=1, integral_requests=sum(spent.tolist()), integral_running=0, integral_kv_blocks=0,
     )  # fmt: skip
 
