@@ -27,6 +27,7 @@ typedef struct {
     i64 arrival_ps, prompt_tokens, output_tokens, max_output_tokens;
     double predicted_output_tokens, predicted_lower_tokens, predicted_upper_tokens;
     i64 priority, tenant, ttft_limit_ps, tpot_limit_ps, e2e_limit_ps, prefix_group, prefix_tokens, program;
+    i64 first_hash, num_hashes;
 } arrival_t;
 
 typedef struct {
