@@ -11,7 +11,7 @@ import numpy as np
 from llmqgym.config import ServerConfig
 from llmqgym.errors import InputError
 from llmqgym.hardware.integers import IntegerProfile
-from llmqgym.kernel import tables
+from llmqgym.kernel import prefix_cache, refreshing, tables
 from llmqgym.kernel.compile import address_of_hook
 from llmqgym.kernel.integrals import whole
 from llmqgym.kernel.iteration_time import MAX_JUMP
@@ -146,11 +146,17 @@ class Simulator:
         sim.rekey, sim.oracle = int(policy.rekey), int(policy.oracle)
         sim.params[: len(policy.params)] = policy.params
 
+    @staticmethod
+    def _set_services(sim: Any, services: dict[str, Any]) -> None:
+        for name, function in services.items():
+            setattr(sim, name, address_of_hook("service", function))
+
     def _set_refreshing(self, sim: Any, looks: Looks) -> None:
         row = np.zeros(1, tables.REFRESHING)
         for name in tables.REFRESHING.names or ():
             row[name] = getattr(looks, name)
         self._place("refreshing", row)
+        self._set_services(sim, refreshing.SERVICES)
         if self._policy.asks_between_events():
             sim.wake_passes = 1
 
@@ -160,6 +166,7 @@ class Simulator:
                 f"max_batched_tokens is {server.max_batched_tokens}: with prefix_caching give at most {_MOST_BUDGET}."
             )
         sim.prefix_caching = 1
+        self._set_services(sim, prefix_cache.SERVICES)
         sim.first_empty = sim.first_free = sim.last_free = sim.free_node = -1
         self._place("buckets", np.full(1, -1, np.int64))
         sim.num_buckets = 1

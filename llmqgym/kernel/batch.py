@@ -109,7 +109,7 @@ def _lacking_blocks(sim: Any, request: Any, tokens: int) -> int:
 def _try_to_enter(sim: Any, hooks: Any, row: int) -> bool:
     """Admit the first in the queue if it can be; False, with `lack` and `lacking_blocks` set, if not."""
     request = request_at(sim.requests, row)
-    done = look_up(sim, request)
+    done = look_up(sim, row, request)
     tokens = tokens_wanted(sim, request, done)
     if tokens > sim.budget_tokens and not sim.chunked_prefill:
         sim.lack = _TOKENS
@@ -152,7 +152,7 @@ def _admit(sim: Any, row: int, request: Any, tokens: int) -> None:
 @helper
 def _use_cache(sim: Any, row: int, request: Any) -> None:
     """What an entering request finds in the cache counts as computed."""
-    tokens = take_found(sim, row, request)
+    tokens = take_found(sim, row)
     regained = min(tokens, request.lost_tokens)
     request.computed_tokens = tokens
     request.lost_tokens -= regained

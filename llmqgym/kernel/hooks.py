@@ -30,6 +30,7 @@ SIGNATURES = {
     "victim": types.float64(_REQUEST, _REQUEST, _SERVER),
     "preempt": types.float64(_REQUEST, _REQUEST, _SERVER),
     "wake": types.float64(_SERVER),
+    "service": types.int64(numba.from_dtype(tables.SIMULATOR), types.int64, types.int64),
 }
 
 
@@ -48,6 +49,16 @@ def _pointer_call(num_records: int) -> Callable[..., Any]:
     return intrinsic(lambda context, address, a, b, c: (types.float64(address, a, b, c), generate))
 
 
+@intrinsic
+def _call_service(_context: Any, address: Any, sim: Any, row: Any, number: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        arguments = [context.get_value_type(t) for t in signature.args[1:]]
+        function = ir.FunctionType(ir.IntType(64), arguments)
+        return builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
+
+    return types.int64(address, sim, types.int64, types.int64), generate
+
+
 _call1, _call2, _call3 = _pointer_call(1), _pointer_call(2), _pointer_call(3)
 
 
@@ -64,6 +75,17 @@ def call_on_pair(sim: Any, hooks: Any, which: int, address: int, running: Any, o
 def call_on_server(sim: Any, hooks: Any, which: int, address: int) -> float:
     """WAKE."""
     return PYTHON_HOOKS[address](visible(sim))
+
+
+def call_service(address: int, sim: Any, row: int, number: int) -> int:
+    """A part of the kernel that few runs need, behind an address of its own: inlined it would be compiled again at
+    every level of the kernel above it."""
+    return int(PYTHON_HOOKS[address](sim, row, number))
+
+
+@overload(call_service, strict=False)
+def _service(address: Any, sim: Any, row: Any, number: Any) -> Any:
+    return lambda address, sim, row, number: _call_service(address, sim, row, number)
 
 
 def _inlined(hooks: Any, which: Any) -> bool:

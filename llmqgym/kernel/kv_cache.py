@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmqgym.kernel import prefix_cache
 from llmqgym.kernel.division import quotient
+from llmqgym.kernel.hooks import call_service
 from llmqgym.kernel.jit import helper
 
 
@@ -20,10 +20,11 @@ def blocks_for(sim: Any, tokens: int) -> int:
 
 
 @helper
-def look_up(sim: Any, request: Any) -> int:
+def look_up(sim: Any, row: int, request: Any) -> int:
     """Tokens of a request that need not be computed if it is admitted now: what it kept through hold or swap, or what
     it finds in the cache."""
-    prefix_cache.look_up(sim, request)
+    if sim.prefix_caching:
+        call_service(sim.look_up_service, sim, row, 0)
     return request.computed_tokens + sim.found_blocks * sim.block_size
 
 
@@ -34,9 +35,9 @@ def blocks_lacking(sim: Any, request: Any, tokens: int) -> int:
 
 
 @helper
-def take_found(sim: Any, row: int, request: Any) -> int:
+def take_found(sim: Any, row: int) -> int:
     """A request just looked up takes what it found; returns those tokens."""
-    return prefix_cache.take_found(sim, row, request) if sim.found_blocks > 0 else 0
+    return call_service(sim.take_found_service, sim, row, 0) if sim.found_blocks > 0 else 0
 
 
 @helper
@@ -45,10 +46,10 @@ def allocate(sim: Any, row: int, request: Any, tokens: int) -> None:
     blocks = blocks_for(sim, tokens)
     sim.free_kv_blocks -= blocks - request.kv_blocks
     if sim.prefix_caching:
-        prefix_cache.grow(sim, row, blocks - request.kv_blocks)
+        call_service(sim.grow_service, sim, row, blocks - request.kv_blocks)
     request.kv_blocks = blocks
     if sim.prefix_caching:
-        prefix_cache.register(sim, row, request, tokens)
+        call_service(sim.register_service, sim, row, tokens)
 
 
 @helper
@@ -57,8 +58,7 @@ def release(sim: Any, row: int, request: Any, tokens: int) -> None:
     blocks = blocks_for(sim, tokens)
     if blocks < request.kv_blocks:
         if sim.prefix_caching:
-            sim.free_kv_blocks += prefix_cache.shrink(sim, row, request.kv_blocks - blocks)
-            prefix_cache.forget_beyond(sim, row, blocks)
+            sim.free_kv_blocks += call_service(sim.shrink_service, sim, row, request.kv_blocks - blocks)
         else:
             sim.free_kv_blocks += request.kv_blocks - blocks
         request.kv_blocks = blocks

@@ -88,8 +88,7 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     hidden.top_node = -1
     hidden.num_registered = 0
     sim.longest_seen_tokens = max(sim.longest_seen_tokens, arrival.prompt_tokens + arrival.output_tokens)
-    if sim.refreshing:
-        refreshing.begin(sim, row, request)
+    refreshing.begin(sim, row)
     integrals.add_product(sim.integral_requests, 1, sim.clock_ps - arrival.arrival_ps)
     join_queue(sim, hooks, row)
 

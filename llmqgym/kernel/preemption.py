@@ -75,7 +75,7 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
     if sim.cursor == row:
         sim.cursor = request.next
     _take_tokens_back(sim, row, request, hidden)
-    refreshing.catch_up(sim, row, request)
+    refreshing.catch_up(sim, row)
     if cohort.is_decoding(request):
         sim.num_decoding -= 1
     lists.remove_running(sim, row)
@@ -91,8 +91,7 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
         if mode == Mode.RESTART:
             request.generated_tokens = 0
             request.first_token_ps = -1
-            if sim.refreshing:
-                refreshing.begin(sim, row, request)
+            refreshing.begin(sim, row)
     sim.num_left += 1
     request.num_preemptions[mode] += 1
     sim.num_preemptions[mode] += 1

@@ -13,7 +13,7 @@ from typing import Any
 from llmqgym.kernel.division import quotient
 from llmqgym.kernel.hashing import random_bits
 from llmqgym.kernel.jit import helper
-from llmqgym.kernel.memory import block_at, hidden_at, node_at, peek, poke
+from llmqgym.kernel.memory import block_at, hidden_at, node_at, peek, poke, request_at
 from llmqgym.kernel.tables import Mode
 
 #: Above any id of a request: restarts count in the digits beyond.
@@ -131,7 +131,7 @@ def _push(sim: Any, hidden: Any, number: int) -> None:
 
 
 @helper
-def grow(sim: Any, row: int, blocks: int) -> None:
+def _grow(sim: Any, row: int, blocks: int) -> None:
     """Fill up a request's stack by so many new blocks, which are free."""
     hidden = hidden_at(sim.hidden, row)
     for _ in range(blocks):
@@ -139,7 +139,7 @@ def grow(sim: Any, row: int, blocks: int) -> None:
 
 
 @helper
-def shrink(sim: Any, row: int, blocks: int) -> int:
+def _shrink(sim: Any, row: int, blocks: int) -> int:
     """Give up the last blocks of a request, the very last first; returns how many have become free."""
     hidden = hidden_at(sim.hidden, row)
     freed = 0
@@ -182,7 +182,7 @@ def _set_free(sim: Any, number: int) -> None:
 
 
 @helper
-def register(sim: Any, row: int, request: Any, tokens: int) -> None:
+def _register(sim: Any, row: int, request: Any, tokens: int) -> None:
     """The blocks that `tokens` tokens fill have a content from now on."""
     hidden = hidden_at(sim.hidden, row)
     full = quotient(tokens, sim.block_size)
@@ -200,11 +200,11 @@ def register(sim: Any, row: int, request: Any, tokens: int) -> None:
 
 
 @helper
-def look_up(sim: Any, request: Any) -> None:
+def _look_up(sim: Any, request: Any) -> None:
     """Find the full blocks that a request about to enter could share: `found_blocks`, `found_free` of them free. Its
     last token is computed in any case."""
     sim.found_blocks = sim.found_free = 0
-    if sim.prefix_caching == 0 or request.computed_tokens > 0:
+    if request.computed_tokens > 0:
         return
     most = quotient(request.prompt_tokens + request.generated_tokens - 1, sim.block_size)
     while sim.found_blocks < most:
@@ -217,7 +217,7 @@ def look_up(sim: Any, request: Any) -> None:
 
 
 @helper
-def take_found(sim: Any, row: int, request: Any) -> int:
+def _take_found(sim: Any, row: int, request: Any) -> int:
     """Share the blocks just looked up; returns the tokens that need not be computed."""
     hidden = hidden_at(sim.hidden, row)
     for index in range(sim.found_blocks):
@@ -231,6 +231,46 @@ def take_found(sim: Any, row: int, request: Any) -> int:
     hidden.num_registered = sim.found_blocks
     sim.free_kv_blocks -= sim.found_free
     return sim.found_blocks * sim.block_size
+
+
+def grow(sim: Any, row: int, blocks: int) -> int:
+    """Service: new blocks for a request."""
+    _grow(sim, row, blocks)
+    return 0
+
+
+def shrink(sim: Any, row: int, blocks: int) -> int:
+    """Service: a request gives up its last blocks; returns how many have become free."""
+    freed = _shrink(sim, row, blocks)
+    forget_beyond(sim, row, request_at(sim.requests, row).kv_blocks - blocks)
+    return freed
+
+
+def register(sim: Any, row: int, tokens: int) -> int:
+    """Service: the blocks that `tokens` tokens of a request fill have a content."""
+    _register(sim, row, request_at(sim.requests, row), tokens)
+    return 0
+
+
+def look_up(sim: Any, row: int, number: int) -> int:
+    """Service: find what a request could share."""
+    _look_up(sim, request_at(sim.requests, row))
+    return 0
+
+
+def take_found(sim: Any, row: int, number: int) -> int:
+    """Service: a request shares what was found; returns those tokens."""
+    return _take_found(sim, row, request_at(sim.requests, row))
+
+
+#: By the field of the simulator's record that holds the address.
+SERVICES = {
+    "grow_service": grow,
+    "shrink_service": shrink,
+    "register_service": register,
+    "look_up_service": look_up,
+    "take_found_service": take_found,
+}
 
 
 @helper

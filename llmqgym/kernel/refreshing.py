@@ -14,6 +14,7 @@ from typing import Any
 from llmqgym.kernel import cohort
 from llmqgym.kernel.division import quotient
 from llmqgym.kernel.hashing import bell, uniform
+from llmqgym.kernel.hooks import call_service
 from llmqgym.kernel.jit import entry_point, helper
 from llmqgym.kernel.memory import estimate_at, hidden_at, refreshing_at, request_at
 
@@ -33,7 +34,7 @@ def _likelihood(middle: float, centre: float, spread: float) -> float:
 
 
 @helper
-def begin(sim: Any, row: int, request: Any) -> None:
+def _begin(sim: Any, row: int, request: Any) -> None:
     """A request arrives, or is restarted: its posterior is what its first prediction says."""
     rule = refreshing_at(sim.refreshing, 0)
     estimate = estimate_at(sim.estimates, row)
@@ -91,9 +92,8 @@ def _centre(rule: Any, request_id: int, output_tokens: int, number: int) -> floa
 
 
 @helper
-def catch_up(sim: Any, row: int, request: Any) -> None:
-    """Carry out the refreshes that a request's generated tokens have brought; its row is current."""
-    if sim.refreshing == 0 or math.isnan(request.initial_predicted_output_tokens):
+def _refresh(sim: Any, row: int, request: Any) -> None:
+    if math.isnan(request.initial_predicted_output_tokens):
         return
     rule = refreshing_at(sim.refreshing, 0)
     estimate = estimate_at(sim.estimates, row)
@@ -106,17 +106,52 @@ def catch_up(sim: Any, row: int, request: Any) -> None:
         request.predicted_output_tokens = number * rule.every + _look(estimate, rule, centre)
 
 
+def begin_service(sim: Any, row: int, number: int) -> int:
+    """Service: the posterior of a request that arrives, or is restarted."""
+    _begin(sim, row, request_at(sim.requests, row))
+    return 0
+
+
+def refresh_service(sim: Any, row: int, number: int) -> int:
+    """Service: the refreshes that a request's generated tokens have brought; its row is current."""
+    _refresh(sim, row, request_at(sim.requests, row))
+    return 0
+
+
+def show_service(sim: Any, row: int, number: int) -> int:
+    """Service: those of all running requests."""
+    row = sim.first_running
+    while row >= 0:
+        request = request_at(sim.requests, row)
+        _refresh(sim, row, request)
+        row = request.next
+    return 0
+
+
+#: By the field of the simulator's record that holds the address.
+SERVICES = {"begin_service": begin_service, "refresh_service": refresh_service, "show_service": show_service}
+
+
+@helper
+def begin(sim: Any, row: int) -> None:
+    """A request arrives, or is restarted."""
+    if sim.refreshing:
+        call_service(sim.begin_service, sim, row, 0)
+
+
+@helper
+def catch_up(sim: Any, row: int) -> None:
+    """Carry out the refreshes that a request's generated tokens have brought; its row is current."""
+    if sim.refreshing:
+        call_service(sim.refresh_service, sim, row, 0)
+
+
 @helper
 def show_running(sim: Any) -> None:
     """Make the rows of the running batch what a hook may look at."""
     cohort.bring_all_up_to_date(sim)
-    if sim.refreshing == 0:
-        return
-    row = sim.first_running
-    while row >= 0:
-        request = request_at(sim.requests, row)
-        catch_up(sim, row, request)
-        row = request.next
+    if sim.refreshing:
+        call_service(sim.show_service, sim, 0, 0)
 
 
 #: What `follow` sums up by number of refreshes; `worst_sum` is a maximum.
@@ -135,12 +170,12 @@ def follow(simulators: Any, index: int, output_tokens: Any, first: Any, sums: An
         request.id = place
         request.initial_predicted_output_tokens = first[place]
         hidden_at(sim.hidden, 0).output_tokens = output_tokens[place]
-        begin(sim, 0, request)
+        _begin(sim, 0, request)
         for number in range(1, quotient(output_tokens[place] - 1, rule.every) + 1):
             if math.isnan(first[place]):
                 break
             request.generated_tokens = number * rule.every
-            catch_up(sim, 0, request)
+            _refresh(sim, 0, request)
             remaining = output_tokens[place] - number * rule.every
             error = request.predicted_output_tokens - output_tokens[place]
             likeliest, total = 0, 0.0

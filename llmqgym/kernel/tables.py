@@ -278,8 +278,16 @@ SIMULATOR = _table(
     ("profile", np.int64),  # PROFILE[1]
     ("refreshing", np.int64),  # REFRESHING[1], 0: predictions stay as they are
     ("estimates", np.int64),  # ESTIMATE[capacity]
+    ("begin_service", np.int64),  # addresses of its functions
+    ("refresh_service", np.int64),
+    ("show_service", np.int64),
     # prefix caching (prefix_cache.py)
     ("prefix_caching", np.int64),
+    ("grow_service", np.int64),  # addresses of its functions
+    ("shrink_service", np.int64),
+    ("register_service", np.int64),
+    ("look_up_service", np.int64),
+    ("take_found_service", np.int64),
     ("blocks", np.int64),  # BLOCK[blocks_capacity]
     ("blocks_capacity", np.int64),
     ("num_blocks_used", np.int64),  # blocks from here on have never been used
