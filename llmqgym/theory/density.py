@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from numpy.polynomial import legendre, polynomial
 from scipy.interpolate import PPoly
 
 from llmqgym.errors import InputError
-from llmqgym.theory.laws import Law
+from llmqgym.theory.laws import MIN_SPREAD, Law
 from llmqgym.theory.predictions import Prediction
 from llmqgym.theory.quadrature import NODES, ORDER, WEIGHTS, Floats, log_edges, log_nodes
 
@@ -83,6 +84,16 @@ class Density(Law):
         x, dx = log_nodes(np.geomspace(HIGH / 100, HIGH, 9))
         if float((self.density(x) * x**2 * dx).sum()) > 1e-6 * mean**2:
             raise InputError("the density's second moment is infinite, and no queue would be finite: cut its tail.")
+        if self.spread < MIN_SPREAD:
+            raise InputError(f"ln X has the deviation {self.spread:g}: give a density of {MIN_SPREAD:g} at least.")
+
+    @cached_property
+    def spread(self) -> float:
+        """Standard deviation of ln X."""
+        x, dx = log_nodes(log_edges(LOW, HIGH, WIDTH, self.jumps))
+        mass = self.density(x) * dx / self._table.totals[0]
+        variance = float(mass @ (np.log(x) - mass @ np.log(x)) ** 2)
+        return math.sqrt(variance)
 
     @cached_property
     def _table(self) -> TailMoments:
@@ -145,6 +156,11 @@ class Thinned(Law):
     def support(self) -> tuple[float, float]:
         """That of the law."""
         return self.law.support
+
+    @property
+    def spread(self) -> float:
+        """That of the law."""
+        return self.law.spread
 
     @property
     def second_moment(self) -> float:

@@ -21,6 +21,10 @@ from llmqgym.theory.quadrature import Floats, log_edges, log_nodes
 
 #: Widest panel of ln y; and the span of ln r from which it grows in proportion, for the tables are as smooth as R.
 WIDTH, SPAN = 0.3, 70.0
+#: It shrinks to this times the deviation of ln Y where that is small.
+SHARE = 0.8
+#: Widest panel of ln r, and in deviations of ln X.
+RATIO_WIDTH, RATIO_SHARE = 0.5, 1.0
 #: Largest block of (y, r) pairs worked on at a time.
 BLOCK = 200_000
 #: Intervals of x whose ends' ratio is below this are integrated over, not differenced: no digits cancel.
@@ -51,7 +55,12 @@ class Joint:
         low, high = self.prediction.support
         x_low, x_high = self.law.support
         breaks = [x * ratio for x in self.law.breaks for ratio in self.prediction.edges]
-        width = WIDTH * max(1.0, math.log(high / low) / SPAN)
+        near = np.exp(self.law.spread * np.arange(-8, 8.1, 0.3)).tolist()  # Y is as steep as X where the ratio ends
+        breaks += [edge * factor for edge in self.prediction.edges for factor in near if low < high]
+        ratio, weight = self.prediction.nodes()
+        ratio_spread = float(weight @ (np.log(ratio) - weight @ np.log(ratio)) ** 2) ** 0.5
+        spread = math.hypot(self.law.spread, ratio_spread)
+        width = WIDTH * min(max(1.0, math.log(high / low) / SPAN), SHARE * spread)
         return log_nodes(log_edges(low * x_low, high * x_high, width, (*breaks, *self.cuts)))
 
     @property
@@ -63,6 +72,10 @@ class Joint:
     def dy(self) -> Floats:
         """Weights [n]: the integral of h over y is (h(y) * dy).sum()."""
         return self._nodes[1]
+
+    @property
+    def _ratio_width(self) -> float:
+        return min(RATIO_WIDTH, RATIO_SHARE * self.law.spread)
 
     def moments(self, y: Floats) -> Floats:
         """E[X^k; Y <= y] [3, n] for k = 0, 1, 2: the share, work and second moment of the jobs predicted at most y."""
@@ -88,13 +101,13 @@ class Joint:
 
     def _ratios(self, y: Floats) -> Iterator[tuple[slice, Floats, Floats]]:
         """Blocks of y [n], with nodes of R and weights: [1, m], or [n, m] where the law's density jumps."""
-        ratio, weight = self.prediction.nodes()
+        ratio, weight = self.prediction.nodes(width=self._ratio_width)
         if not self.law.breaks or ratio.size == 1:
             for part in _blocks(y.size, ratio.size):
                 yield part, ratio[None], weight[None]
             return
         for part in _blocks(y.size, ratio.size * (len(self.law.breaks) + 1)):
-            yield part, *self.prediction.nodes_between(y[part, None] / np.array(self.law.breaks))
+            yield part, *self.prediction.nodes_between(y[part, None] / np.array(self.law.breaks), self._ratio_width)
 
     def mean(self, values: Floats) -> float:
         """E[h(Y)] for values h [n] at the nodes."""
@@ -116,7 +129,7 @@ class Joint:
         So a job of size x passes rank v if x is between v / r and v / s, and leaves a residual of x - (r x - v) there;
         one that finished or turned non-preemptible above v leaves max(x - cutoff r x, 0).
         """
-        ratio, weight = self.prediction.nodes([1.0, 1 / cutoff] if cutoff > 0 else [])
+        ratio, weight = self.prediction.nodes([1.0, 1 / cutoff] if cutoff > 0 else [], self._ratio_width)
         last = np.maximum(np.maximum(ratio - 1, (1 - cutoff) * ratio), 0.0)
         narrow = ratio < NARROW * last
         at_rank, recycled = np.zeros(self.y.size), np.zeros(self.y.size)

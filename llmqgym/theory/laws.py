@@ -21,6 +21,8 @@ LOG_TAIL = 27.5
 NORMAL_TAIL = 7.0
 #: An exponent that is taken for infinite.
 MAX_POWER = 700.0
+#: Least spread of a law: one that is nearly certain has no use for predictions, and would need too many nodes.
+MIN_SPREAD = 0.05
 
 
 class Law(ABC):
@@ -49,6 +51,11 @@ class Law(ABC):
     def support(self) -> tuple[float, float]:
         """Bounds of the sizes that matter, low > 0."""
 
+    @property
+    @abstractmethod
+    def spread(self) -> float:
+        """Standard deviation of ln X: the scale that quadrature must resolve, MIN_SPREAD and more."""
+
     def sf(self, x: Floats) -> Floats:
         """P(X > x)."""
         return self.tail_moment(0, x)
@@ -69,12 +76,17 @@ class Weibull(Law):
     shape: float = 0.5
 
     def __post_init__(self) -> None:
-        check_real("shape", self.shape, 0.2, 100)
+        check_real("shape", self.shape, 0.2, 20)
 
     @property
     def scale(self) -> float:
         """1 / Gamma(1 + 1 / shape)."""
         return 1.0 / float(gamma(1 + 1 / self.shape))
+
+    @property
+    def spread(self) -> float:
+        """That of a Gumbel law, over shape."""
+        return math.pi / math.sqrt(6) / self.shape
 
     @property
     def second_moment(self) -> float:
@@ -113,7 +125,12 @@ class Lognormal(Law):
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        check_real("sigma", self.sigma, 0.01, 4)
+        check_real("sigma", self.sigma, MIN_SPREAD, 4)
+
+    @property
+    def spread(self) -> float:
+        """sigma."""
+        return self.sigma
 
     @property
     def second_moment(self) -> float:

@@ -73,7 +73,7 @@ def one_bit(
         threshold = best_threshold(
             law, load, prediction, error_short=error_short, error_long=error_long, variant=variant
         )
-    threshold = check_real("threshold", threshold, 0, 1e12)
+    threshold = check_real("threshold", threshold, 0, 1e300)
     short = joint_of(law, prediction).moments(np.array([max(threshold, 1e-300)]))
     advised = _flipped(law, short, error_short, error_long)
     return float(_formula(variant)(check_load(load), law.second_moment, advised)[0])

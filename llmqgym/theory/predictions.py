@@ -20,7 +20,7 @@ from llmqgym.specs import build
 from llmqgym.theory.laws import LOG_TAIL, NORMAL_TAIL
 from llmqgym.theory.quadrature import Floats, log_edges, log_nodes
 
-#: Widest panel of ln r.
+#: Widest panel of ln r, unless told.
 WIDTH = 0.5
 #: Panels shrink towards a break of the integrand by halves, so many times.
 GRADES = 8
@@ -59,26 +59,29 @@ class Prediction(ABC):
         """Density of Y at y given X = x; not for a certain ratio."""
         return self.ratio_pdf(y / x) / x
 
-    def nodes(self, breaks: Iterable[float] = ()) -> tuple[Floats, Floats]:
-        """Ratios [n] and their weights [n], of sum 1; panels shrink towards the `breaks` of the integrand."""
+    def nodes(self, breaks: Iterable[float] = (), width: float = WIDTH) -> tuple[Floats, Floats]:
+        """Ratios [n] and their weights [n], of sum 1, on panels of ln r of at most `width`.
+
+        Panels shrink towards the `breaks` of the integrand.
+        """
         low, high = self.support
         if low == high:
             return np.array([low]), np.ones(1)
         graded = [point * (1 + sign * 0.5**k) for point in breaks for k in range(1, GRADES) for sign in (-1, 0, 1)]
-        ratio, width = log_nodes(log_edges(low, high, WIDTH, graded))
-        weight = self.ratio_pdf(ratio) * width
+        ratio, dr = log_nodes(log_edges(low, high, width, graded))
+        weight = self.ratio_pdf(ratio) * dr
         return ratio, weight / weight.sum()
 
-    def nodes_between(self, breaks: Floats) -> tuple[Floats, Floats]:
+    def nodes_between(self, breaks: Floats, width: float = WIDTH) -> tuple[Floats, Floats]:
         """Ratios [n, m] and weights [n, m] for n integrands, each with breaks [n, k]; not for a certain ratio."""
         low, high = self.support
-        unit, width = log_nodes(log_edges(low, high, WIDTH))
+        unit, du = log_nodes(log_edges(low, high, width))
         share = np.log(unit / low) / math.log(high / low)
         inside = np.sort(np.clip(breaks, low, high), axis=1)
         ends = np.log(np.concatenate([np.full_like(inside[:, :1], low), inside, np.full_like(inside[:, :1], high)], 1))
         span = np.diff(ends, axis=1)[:, :, None]
         ratio = np.clip(np.exp(ends[:, :-1, None] + span * share), low, high).reshape(len(breaks), -1)
-        weight = self.ratio_pdf(ratio) * ratio * (span * (width / unit)).reshape(len(breaks), -1)
+        weight = self.ratio_pdf(ratio) * ratio * (span * (du / unit)).reshape(len(breaks), -1)
         return ratio, weight / weight.sum(axis=1, keepdims=True)
 
 

@@ -106,3 +106,19 @@ def test_skip_predict_ends(law, prediction) -> None:  # type: ignore[no-untyped-
     assert none == pytest.approx(sprpt(law, 0.8, prediction) + 2, rel=2e-4)
     every = skip_predict(law, 0.8, prediction, threshold=1e9, expensive_cost=2.0)
     assert every == pytest.approx(fcfs(law, 0.8), rel=1e-6)
+
+
+def test_predictions_that_say_nothing() -> None:
+    """Noise so wide that the order is chance: every policy of predictions lies between its own truth and about FCFS."""
+    law, prediction = make_law("lognormal:sigma=1"), make_prediction("lognormal:sigma=10")
+    for formula in (spjf, one_bit):
+        assert formula(law, 0.8) < formula(law, 0.8, prediction) < fcfs(law, 0.8)
+    for formula in (pspjf, sprpt):
+        assert formula(law, 0.8) < formula(law, 0.8, prediction) < 1.05 * fcfs(law, 0.8)
+
+
+def test_narrow_laws_are_resolved() -> None:
+    """Nearly equal jobs and a ratio that ends abruptly, near saturation: between SRPT and FCFS."""
+    law, prediction = make_law("weibull:shape=5"), make_prediction("uniform:a=1")
+    for formula in (spjf, sprpt, skip_predict):
+        assert srpt(law, 0.999) <= formula(law, 0.999, prediction) <= fcfs(law, 0.999)
