@@ -53,6 +53,7 @@ POLICIES: dict[str, Entry] = {
     "mc-sf": Entry("baselines.look_ahead", "mc_sf", "shortest predicted first, while the predicted peak fits"),
     "mc-sf-true": Entry("baselines.look_ahead", "mc_sf_true", "shortest first, while the true peak fits", oracle=True),
     "mc-benchmark": Entry("baselines.look_ahead", "mc_benchmark", "by arrival, while the predicted peak fits"),
+    "volume-sf": Entry("baselines.look_ahead", "volume_sf", "least memory x time first, while the predicted peak fits"),
     "reserve": Entry("baselines.admission", "reserve", "by arrival, while whole lengths fit (Orca, TRT NO_EVICT)"),
     "evict-restart": Entry("baselines.admission", "evict_restart", "by arrival; shortage restarts the last admitted"),
     "paced": Entry("baselines.admission", "paced", "by arrival, at the rate that the KV cache can bear"),
