@@ -107,7 +107,7 @@ def keeps_flow(request: Any, server: Any) -> bool:
 
 
 def while_waiting(server: Any) -> float:
-    """Every iteration lets others in."""
+    """The quota of an iteration depends on its number."""
     return 1.0 if server.num_waiting > 0 else math.inf
 
 
@@ -118,11 +118,13 @@ def paced(share: float = 0.95) -> Policy:
 
 
 def flow_control(budget: int = 4) -> Policy:
-    """At most `budget` admissions of each tenant an iteration: tenants are the paper's classes."""
+    """At most `budget` admissions of each tenant an iteration: tenants are the paper's classes.
+
+    Whom the budget refuses is asked again after the pass, as somebody entered; whom memory refuses, after an event."""
     return Policy(
         "flow-control",
         fit=keeps_flow,
         miss="skip",
-        wake=while_waiting,
+        wake=math.inf,
         params=(float(check_count("budget of flow-control", budget, 2**40)),),
     )

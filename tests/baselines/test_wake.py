@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from cases import Case, cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baselines.registry import POLICIES, make_policy
+from llmqgym.config import ServerConfig
+from llmqgym.hardware.registry import load_profile
+from llmqgym.kernel.tables import PS_PER_S
 
 #: Other settings than the defaults, which are made for outputs of hundreds of tokens; those here are of 1 to 90.
 SPECS = (
@@ -25,8 +29,8 @@ SPECS = (
     "mc-sf:protect=0.2", "reserve:by=declared", "paced:share=0.5", "flow-control:budget=1",
     "multi-bin:bins=3,high=90", "multi-bin:bins=1",
 )  # fmt: skip
-#: A fiftieth of what other random tests get, for each spec.
-EXAMPLES = max(settings.default.max_examples // 50, 3)
+#: A hundredth of what other random tests get, for each spec.
+EXAMPLES = max(settings.default.max_examples // 100, 2)
 
 
 def assert_jumping_is_stepping(case: Case) -> None:
@@ -51,3 +55,32 @@ def test_jumping_is_stepping(spec: str) -> None:
         assert_jumping_is_stepping(case)
 
     check()
+
+
+def crowd(rng: np.random.Generator, spec: str) -> Case:
+    """Requests that keep each other waiting while memory or slots are full, with predictions of some worth: here
+    decisions change between events."""
+    num, block_size, tight = 30, int(rng.choice([1, 4])), bool(rng.integers(0, 2))
+    prompts, outputs = rng.integers(1, 30, num), rng.integers(1, 90, num)
+    predictions = outputs * np.exp(rng.choice([0.0, 1.0]) * rng.standard_normal(num))
+    server = ServerConfig(
+        num_kv_blocks=-(-int(rng.integers(120, 250)) // block_size) if tight else 4000,
+        block_size=block_size,
+        max_running=64 if tight else int(rng.integers(1, 4)),
+        host_kv_blocks=1000,
+    )
+    span_s = rng.choice([0.0, 500.0, 2000.0])
+    columns = np.sort(rng.uniform(0, span_s, num)) * PS_PER_S, prompts, outputs
+    arrivals, prompts, outputs = (tuple(map(int, column)) for column in columns)
+    return Case(
+        arrivals, prompts, outputs, tuple(map(float, predictions)), tuple(map(int, rng.integers(0, 3, num))),
+        server, load_profile("iterations").to_integers(block_size), make_policy(spec),
+        until_ps=20_000 * PS_PER_S,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_jumping_is_stepping_in_a_crowd(spec: str) -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(EXAMPLES):
+        assert_jumping_is_stepping(crowd(rng, spec))
