@@ -144,3 +144,35 @@ def test_whole_prompts_never_form_a_batch(policy: str) -> None:
     sim = run(policy, corner_server(128, chunked=False), corner(50), 50 * EVERY_MS)
     assert sim.totals().num_iterations == 0
     assert sim.totals().outcome == "stalled"
+
+
+# Five requests batch by batch: figure 8 of the paper, with the budgets under which its rows come out. A, B and C have
+# done their prompts (in round 0 here) and decode for 2, 4 and 3 rounds; D and E, of one prompt and one decode token,
+# arrive during round 1. "d" after a name is a decode, "p" a prompt.
+
+ROUNDS = {
+    ("prefill-first", 4): "AdBdCd DpEp AdBdCdDd BdCdEd Bd",
+    ("orca", 5): "AdBdCd AdBdCdDpEp BdCdDdEd Bd",
+    ("ft-rounds", 4): "AdBdCd AdBdCd BdCd Bd DpEp DdEd",
+    ("sarathi", 4): "AdBdCd AdBdCdDp BdCdDdEp BdEd",
+    ("vllm", 4): "AdBdCd AdBdCdDp BdCdDdEp BdEd",
+}
+
+
+@pytest.mark.parametrize(("policy", "budget"), ROUNDS)
+def test_five_requests_batch_by_batch(policy: str, budget: int) -> None:
+    requests = make_requests(
+        arrival_s=[0, 0, 0, 1.25, 1.5], prompt_tokens=[1] * 5, output_tokens=[3, 5, 4, 2, 2], max_output_tokens=8
+    )
+    server = ServerConfig(num_kv_blocks=100, max_batched_tokens=budget)
+    sim = Simulator(server, load_profile("iterations").to_integers(16), make_policy(policy), log=True)
+    sim.run(iter([requests]))
+    rounds: list[list[str]] = []
+    seen: set[int] = set()
+    for what, request, _ in sim.log_triples().tolist():
+        if what == log.ITERATION:
+            rounds.append([])
+        elif what == log.SCHEDULED:
+            rounds[-1].append("ABCDE"[request] + ("d" if request in seen else "p"))
+            seen.add(request)
+    assert " ".join("".join(sorted(batch)) for batch in rounds) == "ApBpCp " + ROUNDS[policy, budget]
