@@ -1,7 +1,8 @@
 """TRAIL: shortest predicted remaining time with limited preemption.
 
 A request may be displaced only while generated <= C * max(first prediction, 1). C = 1 is SPRPT as long as predictions
-stand, C = 0 preempts nobody who has a token. Source: Shahout et al., "Don't stop me now", arXiv 2410.01035 (ICLR 2025).
+stand; C = 0 switches preemption off, as in the authors' code, and is SPJF. Source: Shahout et al., "Don't stop me now",
+arXiv 2410.01035 (ICLR 2025).
 
 A waiting request past the cut-off (it lost its blocks to a shortage) goes first, as in the theory, where its rank is
 -inf; the authors' code for SGLang sends it to the end. The cut-off passes between events, and yet asks for no `wake`:
@@ -45,12 +46,13 @@ def largest_rank(running: Any, requester: Any, server: Any) -> float:
 
 def trail(c: float = 0.8, mode: str = "recompute") -> Policy:
     """TRAIL(C): `c` is the share of the first prediction after which a request stays, `mode` of preemption."""
+    c = check_real("c of trail", c, 0, 1e9)
     return Policy(
         "trail",
         order=rank,
-        preempt=outranked_by,
+        preempt=outranked_by if c > 0 else None,
         victim=largest_rank,
         preempt_mode=mode,
         wake=math.inf,
-        params=(check_real("c of trail", c, 0, 1e9),),
+        params=(c,),
     )

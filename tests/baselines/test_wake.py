@@ -22,7 +22,7 @@ SPECS = (
     "psjf:mode=hold", "pspjf:mode=swap", "srpt:mode=hold", "sprpt:mode=hold", "spt:mode=hold",
     "las:quantum=1,mode=hold", "las:quantum=7,mode=hold", "las:quantum=3,mode=swap", "las:quantum=5",
     "sprpt-bounce:mode=hold", "sprpt-bounce:mode=swap",
-    "trail:c=0.2,mode=hold", "trail:c=0.5,mode=swap", "trail:c=0.5",
+    "trail:c=0.2,mode=hold", "trail:c=0.5,mode=swap", "trail:c=0.5", "trail:c=0",
     "one-bit:threshold=10,mode=hold", "one-bit:threshold=10,front=false", "one-bit:threshold=10,preemptive=false",
     "one-bit-true:threshold=10,mode=hold", "one-bit-true:threshold=10,front=false,mode=swap",
     "skip-predict:threshold=10,mode=hold", "skip-predict:threshold=10",
