@@ -1,13 +1,16 @@
 """Schedulers of serving engines: vLLM v1 and its predecessors.
 
-Sources: vLLM 0.33 `v1/core/sched/scheduler.py`; vLLM v0 (Kwon et al., SOSP 2023); FasterTransformer-style static
-batching as in Vidur (Agrawal et al., MLSys 2024).
+Sources: vLLM 0.33 `v1/core/sched/scheduler.py`; vLLM v0 (Kwon et al., SOSP 2023); Sarathi-Serve (Agrawal et al., OSDI
+2024); FasterTransformer-style static batching as in Vidur (Agrawal et al., MLSys 2024) and in rounds as in Dai et al.,
+arXiv 2504.07347.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from baselines.shared import passes_gate
 from llmqgym.policy import Policy
 
 
@@ -31,8 +34,28 @@ def vllm_priority() -> Policy:
     return Policy("vllm-priority", order=priority, victim=least_urgent)
 
 
+def nobody_decodes(request: Any, server: Any) -> bool:
+    """Newcomers enter only beside other newcomers."""
+    return bool(server.num_decoding == 0) and passes_gate(request, server)
+
+
+def fcfs() -> Policy:
+    """First come first served, by the name that queueing theory gives it: vLLM's defaults."""
+    return Policy("fcfs")
+
+
+def sarathi() -> Policy:
+    """Sarathi-Serve: every decode gets its token, then the prompts under way their chunks, then newcomers.
+
+    Under a token budget at most one prompt is under way, and it was admitted last: vLLM v1's running pass, in order
+    of admission, is this order (tests/baselines/test_engines.py). `max_batched_tokens` is the chunk size."""
+    return Policy("sarathi")
+
+
 def prefill_first() -> Policy:
-    """vLLM v0 and SGLang: an iteration is prefill-only whenever a prefill can enter; decodes stall meanwhile."""
+    """vLLM v0 and SGLang: an iteration is prefill-only whenever a prefill can enter; decodes stall meanwhile.
+
+    vLLM v0 has `chunked_prefill=false` and `watermark=0.01`."""
     return Policy("prefill-first", mix="prefill_first")
 
 
@@ -44,3 +67,9 @@ def orca() -> Policy:
 def static() -> Policy:
     """Static batching: a batch is formed, prefilled, and decoded until its last member is done."""
     return Policy("static", mix="batch_to_completion")
+
+
+def ft_rounds() -> Policy:
+    """FasterTransformer as Dai et al. model it: decodes first, never mixed with prefills. One round of prefills, then
+    rounds of decodes until all of them are done."""
+    return Policy("ft-rounds", mix="prefill_first", fit=nobody_decodes, reads_running=False, wake=math.inf)
