@@ -90,9 +90,9 @@ def crowding(needs: Needs, profile: IntegerProfile, least: Alone) -> float:
     in the system meanwhile, m those that take part. For a price k >= 0 of time,
     (N + k) t >= m (a + sum b) + N sum z + k (a' + sum b' + sum z').
 
-    **Pairs.** If i and j ever make tokens in the same pass, the one whose prompt is begun later has
-    the other in the system during all of its prompt. So the sum of N z over all chunks is at least the sum of z_i
-    plus min(z_i, z_j) over such pairs, of which at most min(n_i, n_j) passes are shared, n the tokens made: each pass
+    **Pairs.** If i and j ever make tokens in the same pass, the one whose prompt is begun later has the other in the
+    system during all of its prompt. So the sum of N z over all chunks is at least the sum of z_i, plus min(z_i, z_j)
+    over such pairs. Of n_i and n_j tokens they make at most min(n_i, n_j) in passes that they share, so that each pass
     brings at least min(r_i, r_j), r = z / n, for each pair in it. With levels R_1 < R_2 < .., d_l = R_l - R_(l-1), and
     n_l the tokens in the pass whose r reaches R_l, these add up to at least sum_l d_l (n_l^2 - n_l) / 2, and that to
     sum_l d_l ((u_l - 1/2) n_l - u_l^2 / 2) for any u_l.

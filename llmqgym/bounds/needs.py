@@ -25,7 +25,8 @@ class Needs:
     prompt goes through the server once, in chunks from context h or less to P; the last chunk makes token 1. Token
     k + 1, k = 1 .. O - 1, is made at context c = P + k - 1 either by a decode, which reads c KV tokens, or, after a
     preemption by recompute, by the end of a prefill of c + 1 tokens that makes no other token. Swap and hold keep what
-    is computed. These tokens are made one after the other, in passes of their own.
+    is computed. These tokens are made one after the other, in passes of their own. With prefix caching every prompt
+    token behind h is computed at least once before token 1, and a prefill after a preemption has one token at least.
     """
 
     release_s: Floats  #: arrival, from the first of them

@@ -49,6 +49,8 @@ def prices(needs: Needs, profile: IntegerProfile, weights: Floats, *, prefill_on
     prefix caching <= prefill + square (2 c + 1).
     """
     rows, limits = _passes(needs, profile)
+    if limits.min() < 1:  # there are passes that cost nothing but attention: nothing else has a price
+        return Prices(0.0, 0.0, 0.0, 0.0, 0.0, float(profile.square))
     gains = _needs_of(needs, prefill_only) @ weights
     return _feasible(_solve(rows, limits, gains, needs, profile), rows, limits, needs, profile)
 
@@ -124,7 +126,7 @@ def _passes(needs: Needs, profile: IntegerProfile) -> tuple[Floats, Floats]:
         rows.append(np.stack([requests, B, p, np.full_like(B, blocks), np.zeros_like(B)], axis=1).astype(np.float64))
         decode_ps = np.where(B > 0, profile.decode_base, 0) + float(profile.decode) * B
         limits.append(g + decode_ps + np.where(p > 0, profile.prefill_base, 0))
-    return np.concatenate(rows), np.maximum(np.concatenate(limits), 1.0)
+    return np.concatenate(rows), np.concatenate(limits)
 
 
 def _replaced(needs: Needs, profile: IntegerProfile) -> tuple[Floats, Floats]:

@@ -104,7 +104,7 @@ def search(rng: np.random.Generator, num: int, tries: int) -> float:
 
 def test_no_schedule_found_is_below_a_bound() -> None:
     rng = np.random.default_rng(1)
-    found = [search(rng, int(rng.integers(1, 9)), tries=12) for _ in range(250 if COMPILED else 5)]
+    found = [search(rng, int(rng.integers(1, 9)), tries=12) for _ in range(150 if COMPILED else 5)]
     assert np.mean(found) > 0.6
 
 
@@ -115,7 +115,7 @@ def test_no_schedule_found_is_below_a_bound_on_thousands() -> None:
         search(rng, int(rng.integers(1, 9)), tries=40)
 
 
-@settings(max_examples=250 if COMPILED else 20)
+@settings(max_examples=150 if COMPILED else 20)
 @given(case=cases.cases())
 def test_no_random_policy_is_below_a_bound(case: cases.Case) -> None:
     case = replace(case, looks=None, until_ps=case.arrivals[-1] + 300 * PS_PER_S)
@@ -171,6 +171,7 @@ def test_no_pass_is_shorter_than_its_prices() -> None:
             assert cost <= time * (1 + 1e-9)
 
 
+@pytest.mark.skipif(not COMPILED, reason="millions of passes take minutes in plain Python")
 def test_the_crowd_is_tight_where_nothing_but_the_rate_matters() -> None:
     """Requests of 200 tokens, evenly spaced, on passes of 1 ms + 0.1 ms a decode: some eighty share a pass."""
     num = 20_000

