@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from llmqgym import __version__
 from llmqgym.cli.bench import bench
+from llmqgym.cli.bound import bound
 from llmqgym.cli.listing import list_names
 from llmqgym.cli.load import load
 from llmqgym.cli.predictor import app as predictor_app
@@ -43,6 +44,7 @@ app = typer.Typer(
 )
 app.command()(simulate)
 app.command()(load)
+app.command()(bound)
 app.command("list")(list_names)
 app.add_typer(predictor_app, name="predictor")
 app.add_typer(profile_app, name="profile")
