@@ -13,6 +13,7 @@ from llmqgym.bounds.crowding import crowding
 from llmqgym.bounds.needs import Needs, measure
 from llmqgym.bounds.pooled import mean_busy, prices, shortest_first, work_ps
 from llmqgym.config import ServerConfig
+from llmqgym.errors import InputError
 from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel.tables import PS_PER_S
 
@@ -61,7 +62,7 @@ def latency_bounds(
     * `crowding`: the number in the system that the rate needs (`crowding.crowding`).
 
     `hit_tokens` [R]: see `needs.measure`; None: no prefix caching. Takes some seconds for 100,000 requests. Raises
-    InputError where no request fits.
+    InputError where no request fits, and for prefix_caching without `hit_tokens`.
 
     >>> from llmqgym.hardware import load_profile
     >>> from llmqgym.workload.workload import make_requests
@@ -70,6 +71,11 @@ def latency_bounds(
     >>> round(latency_bounds(two, load_profile("constant:iteration_ms=10").to_integers(16), one_slot).best_e2e_s, 6)
     0.03
     """
+    if server.prefix_caching and hit_tokens is None:
+        raise InputError(
+            "a server with prefix_caching computes less than all tokens: give hit_tokens, or bound it without "
+            "prefix_caching."
+        )
     needs = measure(requests, profile, server, hit_tokens)
     least = alone(needs, profile)
     decodes = float(least.decodes(needs).sum())

@@ -16,6 +16,7 @@ from llmqgym.bounds.needs import measure
 from llmqgym.bounds.pooled import prices
 from llmqgym.bounds.server import LatencyBounds, latency_bounds
 from llmqgym.config import ServerConfig
+from llmqgym.errors import InputError
 from llmqgym.hardware import load_profile
 from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel.jit import COMPILED
@@ -118,7 +119,8 @@ def test_no_schedule_found_is_below_a_bound_on_thousands() -> None:
 @settings(max_examples=150 if COMPILED else 20)
 @given(case=cases.cases())
 def test_no_random_policy_is_below_a_bound(case: cases.Case) -> None:
-    case = replace(case, looks=None, until_ps=case.arrivals[-1] + 300 * PS_PER_S)
+    without_caching = replace(case.server, prefix_caching=False)
+    case = replace(case, server=without_caching, shared=None, looks=None, until_ps=case.arrivals[-1] + 300 * PS_PER_S)
     columns = {"arrival_ps": case.arrivals, "prompt_tokens": case.prompts, "output_tokens": case.outputs}
     requests = make_requests(**columns)  # type: ignore[arg-type]
     if (-(-(requests["prompt_tokens"] + requests["output_tokens"] - 1) // case.server.block_size)).min() <= (
@@ -194,3 +196,12 @@ def test_hits_lower_the_bounds_and_rejected_requests_are_left_out() -> None:
     assert (whole.num_requests, whole.num_never_fit) == (2, 1)
     assert hit.best_e2e_s <= whole.best_e2e_s
     assert hit.best_ttft_s < whole.best_ttft_s
+
+
+def test_prefix_caching_is_not_bounded_as_if_it_were_not_there() -> None:
+    requests = make_requests(arrival_s=[0], prompt_tokens=[5], output_tokens=[2])
+    profile = load_profile("constant:iteration_ms=10").to_integers(16)
+    with pytest.raises(InputError, match="give hit_tokens"):
+        latency_bounds(requests, profile, ServerConfig(prefix_caching=True))
+    hits = latency_bounds(requests, profile, ServerConfig(prefix_caching=True), np.zeros(1, np.int64))
+    assert hits.best_e2e_s <= 0.02
