@@ -14,7 +14,7 @@ import numpy as np
 from llmqgym.config import ServerConfig
 from llmqgym.hardware import IntegerProfile
 from llmqgym.kernel import tables
-from llmqgym.simulator import Totals
+from llmqgym.totals import Totals
 
 HERE = Path(__file__).resolve().parent
 FLAGS = ("-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")

@@ -21,7 +21,8 @@ from llmqgym.metrics.rows import copied, put
 from llmqgym.metrics.summary import RunMetrics
 from llmqgym.policy import Policy
 from llmqgym.scenario import DEFAULT_PROFILE
-from llmqgym.simulator import Simulator, Totals, load_kernel
+from llmqgym.simulator import Simulator, load_kernel
+from llmqgym.totals import Totals
 from llmqgym.workload.predictors import apply_predictor, make_predictor
 from llmqgym.workload.source import RequestSource
 from llmqgym.workload.workload import as_table

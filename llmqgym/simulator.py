@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,12 @@ from llmqgym.errors import InputError
 from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel import prefix_cache, refreshing, tables
 from llmqgym.kernel.compile import address_of_hook
-from llmqgym.kernel.integrals import whole
 from llmqgym.kernel.iteration_time import MAX_JUMP
 from llmqgym.kernel.memory import address_of
 from llmqgym.kernel.step import advance, advance_inlining, close, rebuild_buckets
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
+from llmqgym.totals import Totals
 from llmqgym.workload.predictors.predictor import Looks
 from llmqgym.workload.source import PromptHashes
 
@@ -30,30 +29,6 @@ _LARGEST_PASS = 2 * 10**9
 #: With prefix caching: blocks that there is room for at first, and the largest budget for which room can be made.
 _FIRST_BLOCKS, _MOST_BUDGET = 1 << 12, 1 << 22
 _ENDS = (Outcome.FINISHED, Outcome.STALLED, Outcome.HORIZON)
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Counters and exact integrals of a run; times in ps, integrals in (requests or blocks) x ps."""
-
-    outcome: str
-    clock_ps: int
-    num_iterations: int
-    num_events: int
-    num_finished: int
-    num_rejected: int
-    processed_tokens: int
-    lost_tokens: int
-    num_preemptions: tuple[int, int, int, int]  # recompute, restart, swap, hold
-    num_held_dropped: int
-    swapped_blocks: int
-    prefix_cache_queries: int
-    prefix_cache_hits: int
-    regained_tokens: int
-    num_kv_blocks: int
-    integral_requests: int
-    integral_running: int
-    integral_kv_blocks: int
 
 
 class Simulator:
@@ -362,27 +337,7 @@ class Simulator:
 
     def totals(self) -> Totals:
         """Counters and integrals so far."""
-        sim = self.record
-        return Totals(
-            outcome=self._outcome.name.lower(),
-            clock_ps=int(sim.clock_ps),
-            num_iterations=int(sim.num_iterations),
-            num_events=int(sim.num_events),
-            num_finished=int(sim.num_finished),
-            num_rejected=int(sim.num_rejected),
-            processed_tokens=int(sim.processed_tokens),
-            lost_tokens=int(sim.lost_tokens),
-            num_preemptions=tuple(int(n) for n in sim.num_preemptions),  # type: ignore[arg-type]
-            num_held_dropped=int(sim.num_held_dropped),
-            swapped_blocks=int(sim.swapped_blocks),
-            prefix_cache_queries=int(sim.prefix_cache_queries),
-            prefix_cache_hits=int(sim.prefix_cache_hits),
-            regained_tokens=int(sim.regained_tokens),
-            num_kv_blocks=int(sim.num_kv_blocks),
-            integral_requests=whole(sim.integral_requests),
-            integral_running=whole(sim.integral_running),
-            integral_kv_blocks=whole(sim.integral_kv_blocks),
-        )
+        return Totals.of(self.record, self._outcome.name.lower())
 
 
 def _longest_tokens(server: ServerConfig, profile: IntegerProfile, num_kv_blocks: int) -> int:

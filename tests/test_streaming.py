@@ -36,7 +36,8 @@ from llmqgym.metrics.scratch import Scratch
 from llmqgym.metrics.stability import Stability
 from llmqgym.metrics.summary import RunMetrics
 from llmqgym.run import simulate
-from llmqgym.simulator import Simulator, Totals
+from llmqgym.simulator import Simulator
+from llmqgym.totals import Totals
 from llmqgym.workload.workload import Workload, make_workload
 
 CHECKOUT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from llmqgym.metrics.latencies import latencies, met_limits_mask
 from llmqgym.metrics.quantiles import Sample, distribution
 from llmqgym.metrics.rows import joined, picked, put
 from llmqgym.metrics.stability import Stability
-from llmqgym.simulator import Totals
+from llmqgym.totals import Totals
 
 Rows = NDArray[Any]
 
