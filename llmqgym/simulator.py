@@ -14,7 +14,7 @@ from llmqgym.kernel import prefix_cache, refreshing, tables
 from llmqgym.kernel.compile import address_of_hook
 from llmqgym.kernel.iteration_time import MAX_JUMP
 from llmqgym.kernel.memory import address_of
-from llmqgym.kernel.step import advance, advance_inlining, close, rebuild_buckets
+from llmqgym.kernel.step import advance, advance_inlining, advance_service, close, rebuild_buckets
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
 from llmqgym.totals import Totals
@@ -66,6 +66,8 @@ class Simulator:
         self._set_policy(sim, policy, inline)
         sim.step_by_step = int(step_by_step or log or server.prefix_caching)
         sim.until_ps = until_ps
+        if not inline:
+            self._set_services(sim, {"advance_service": advance_service})
         for name in ("first_running", "last_running", "first_held", "last_held", "cursor"):
             setattr(sim, name, -1)
         if looks is not None:

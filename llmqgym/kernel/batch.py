@@ -277,48 +277,23 @@ def _serve_together(sim: Any, hooks: Any) -> bool:
 
 
 @helper
-def _compose_mixed(sim: Any, hooks: Any) -> None:
+def _open_prefill_first(sim: Any, hooks: Any) -> None:
+    if sim.num_decoding < sim.num_running:
+        _running_pass(sim, hooks, PREFILLS, sim.first_running)
+    if sim.mix == Mix.PREFILL_FIRST_MIXED:
+        sim.reserved_kv_blocks = _blocks_decodes_need(sim)
+
+
+@helper
+def _open_mixed(sim: Any, hooks: Any) -> None:
     if not _serve_together(sim, hooks):
         cohort.dissolve(sim)
         _running_pass(sim, hooks, ALL, sim.first_running)
-    _waiting_pass(sim, hooks)
 
 
 @helper
-def _compose_by_hook(sim: Any, hooks: Any) -> None:
-    _ask_mix(sim, hooks)
-    _mixed_pass(sim, hooks, 1.0)
-    _waiting_pass(sim, hooks)
-    _mixed_pass(sim, hooks, math.inf)
-
-
-@helper
-def _compose_prefill_first(sim: Any, hooks: Any) -> None:
-    if sim.num_decoding < sim.num_running:
-        _running_pass(sim, hooks, PREFILLS, sim.first_running)
-    if sim.mix == Mix.BATCH_TO_COMPLETION:
-        if sim.door_open:
-            _waiting_pass(sim, hooks)
-            sim.door_open = sim.budget_stop
-    else:
-        _waiting_pass(sim, hooks)
-    if sim.budget_tokens == sim.max_batched_tokens:
-        _decode_pass(sim, hooks)
-
-
-@helper
-def _compose_prefill_first_mixed(sim: Any, hooks: Any) -> None:
-    if sim.num_decoding < sim.num_running:
-        _running_pass(sim, hooks, PREFILLS, sim.first_running)
-    sim.reserved_kv_blocks = _blocks_decodes_need(sim)
-    _waiting_pass(sim, hooks)
-    sim.reserved_kv_blocks = 0
-    _decode_pass(sim, hooks)
-
-
-@helper
-def compose(sim: Any, hooks: Any) -> None:
-    """Decide the next iteration: afterwards `batch` and `cohort_scheduled` say who gets how many tokens."""
+def open_composition(sim: Any, hooks: Any) -> None:
+    """Begin the next iteration: the running requests that come before newcomers have their tokens and blocks."""
     sim.budget_tokens = sim.max_batched_tokens
     sim.num_batch = 0
     sim.cohort_scheduled = 0
@@ -335,10 +310,29 @@ def compose(sim: Any, hooks: Any) -> None:
     if not sim.cohort_formed and not sim.step_by_step and sim.mix_hook == 0:
         cohort.form(sim)
     if sim.mix_hook:
-        _compose_by_hook(sim, hooks)
+        _ask_mix(sim, hooks)
+        _mixed_pass(sim, hooks, 1.0)
     elif sim.mix == Mix.MIXED:
-        _compose_mixed(sim, hooks)
-    elif sim.mix == Mix.PREFILL_FIRST_MIXED:
-        _compose_prefill_first_mixed(sim, hooks)
+        _open_mixed(sim, hooks)
     else:
-        _compose_prefill_first(sim, hooks)
+        _open_prefill_first(sim, hooks)
+
+
+@helper
+def admit_newcomers(sim: Any, hooks: Any) -> None:
+    """The waiting pass, where the preset has one now."""
+    if sim.mix != Mix.BATCH_TO_COMPLETION or sim.door_open:
+        _waiting_pass(sim, hooks)
+
+
+@helper
+def close_composition(sim: Any, hooks: Any) -> None:
+    """After the newcomers: afterwards `batch` and `cohort_scheduled` say who gets how many tokens."""
+    if sim.mix_hook:
+        _mixed_pass(sim, hooks, math.inf)
+    elif sim.mix != Mix.MIXED:
+        if sim.mix == Mix.BATCH_TO_COMPLETION:
+            sim.door_open = sim.door_open and sim.budget_stop
+        sim.reserved_kv_blocks = 0
+        if sim.mix == Mix.PREFILL_FIRST_MIXED or sim.budget_tokens == sim.max_batched_tokens:
+            _decode_pass(sim, hooks)

@@ -13,9 +13,9 @@ from numba.core import types
 from numba.core.errors import NumbaExperimentalFeatureWarning
 
 from llmqgym.kernel import cohort, log, passage, preemption, prefix_cache
-from llmqgym.kernel.batch import compose
+from llmqgym.kernel.batch import admit_newcomers, close_composition, open_composition
 from llmqgym.kernel.division import quotient
-from llmqgym.kernel.hooks import call_on_server
+from llmqgym.kernel.hooks import call_on_server, call_service
 from llmqgym.kernel.integrals import add_product
 from llmqgym.kernel.iteration_time import MAX_JUMP, iteration_time, passes_until, span_of
 from llmqgym.kernel.jit import COMPILED, entry_point, helper
@@ -214,7 +214,9 @@ def _advance(sim: Any, hooks: Any, max_events: int) -> int:
         if not _has_blocks(sim):
             return Outcome.NEED_BLOCKS.value
         sim.num_events += 1
-        compose(sim, hooks)
+        open_composition(sim, hooks)
+        admit_newcomers(sim, hooks)
+        close_composition(sim, hooks)
         if sim.budget_tokens < sim.max_batched_tokens:
             _run_pass(sim, hooks)
         else:
@@ -224,12 +226,17 @@ def _advance(sim: Any, hooks: Any, max_events: int) -> int:
     return Outcome.PAUSED.value
 
 
+def advance_service(sim: Any, max_events: int, number: int) -> int:
+    """Service: the loop. The policy's hooks are called through the addresses in the record: compiled once, kept on disk,
+    for every policy and for agents."""
+    return _advance(sim, None, max_events)
+
+
 @entry_point
 def advance(simulators: np.ndarray, index: int, max_events: int) -> int:
-    """Let simulator `index` of SIMULATOR[n] run for at most `max_events` compositions; returns an Outcome.
-
-    The policy's hooks are called through the addresses in the record: compiled once, kept on disk, for every policy."""
-    return _advance(simulators[index], None, max_events)
+    """Let simulator `index` of SIMULATOR[n] run for at most `max_events` compositions; returns an Outcome."""
+    sim = simulators[index]
+    return call_service(sim.advance_service, sim, max_events, 0)
 
 
 def advance_inlining(hooks: dict[str, Callable[..., float] | None]) -> Callable[[np.ndarray, int, int], int]:

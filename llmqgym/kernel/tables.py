@@ -247,6 +247,7 @@ SIMULATOR = _table(
     ("idle_step_ps", np.int64),
     ("swap_block_ps", np.int64),
     ("swap_overlap", np.int64),
+    ("advance_service", np.int64),  # address of the loop (step.py)
     # the policy
     ("mix", np.int64),
     ("skip_misses", np.int64),
