@@ -51,11 +51,13 @@ class Simulator:
         log: bool = False,
         inline: bool = False,
         capacity: int = 1024,
+        departures: int = _DEPARTURES,
         looks: Looks | None = None,
         hashes: PromptHashes | None = None,
     ) -> None:
         self._arrays: dict[str, np.ndarray] = {}
         self._simulators = np.zeros(1, tables.SIMULATOR)
+        self._empty = np.zeros(1, tables.SIMULATOR)  # the record of an empty server, with today's tables
         self._kernel = advance_inlining(policy.hooks()) if inline else advance
         self._departed: list[np.ndarray] = []
         self._on_departures: Callable[[np.ndarray], None] | None = None
@@ -76,21 +78,54 @@ class Simulator:
             self._set_prefix_caching(sim, server, hashes)
         self._place("cohort_phases", np.zeros(int(sim.block_size), np.int64))
         self._place_profile(profile)
+        self._empty[0] = sim
+        self._place_departures(departures)
         self._grow(capacity)
         if log:
             self._place("log", np.zeros(3 * 65_536, np.int64))
-            sim.log_capacity = len(self._arrays["log"])
+            self._note("log_capacity", len(self._arrays["log"]))
+
+    def restart(self, profile: IntegerProfile | None = None, looks_seed: int | None = None) -> None:
+        """Back to an empty server at time 0; tables that have grown stay as large. Another `profile` (of the same
+        block size) takes the place of the old one, and with it its KV and host blocks where the server's settings
+        leave them open; `looks_seed` is that of refreshed predictions."""
+        if profile is not None:
+            self._set_server(self._empty[0], self._server, profile)
+            self._place_profile(profile)
+        if looks_seed is not None:
+            self._arrays["refreshing"]["seed"] = looks_seed
+        self._simulators[0] = self._empty[0]
+        rows = self._arrays["free_rows"]
+        rows[:] = np.arange(len(rows) - 1, -1, -1)
+        self.record.num_free_rows = len(rows)
+        self._arrays["requests"]["status"] = tables.Status.FREE
+        self._arrays["cohort_phases"][:] = 0
+        if "buckets" in self._arrays:
+            self._arrays["buckets"][:] = -1
+        self._departed, self._log_sink, self._outcome = [], [], Outcome.PAUSED
 
     @property
     def record(self) -> Any:
         """The SIMULATOR record; its first fields are what hooks see as `server`."""
         return self._simulators[0]
 
+    @property
+    def address(self) -> int:
+        """Where the record is, for as long as the simulator lives."""
+        return address_of(self._simulators)
+
+    def seat_agent(self, address: int, services: dict[str, Any]) -> None:
+        """Let the AGENT at an address decide in place of ORDER, MISS and PREEMPT (kernel/agent.py)."""
+        self._note("agent", address)
+        self._set_services(self._empty[0], services)
+        self._set_services(self.record, services)
+
     def request(self, row: int) -> Any:
         """The REQUEST record in a row."""
         return self._arrays["requests"][row]
 
     def _set_server(self, sim: Any, server: ServerConfig, profile: IntegerProfile) -> None:
+        self._server = server
         if profile.block_size != server.block_size:
             raise InputError(
                 f"the profile was made for blocks of {profile.block_size} tokens, the server has blocks of "
@@ -160,7 +195,7 @@ class Simulator:
         if blocks > sim.blocks_capacity:
             self._enlarge("blocks", tables.BLOCK, blocks)
             old, num_old = self._arrays["buckets"], int(sim.num_buckets)
-            sim.num_buckets = 1 << (blocks - 1).bit_length()
+            self._note("num_buckets", 1 << (blocks - 1).bit_length())
             self._place("buckets", np.full(sim.num_buckets, -1, np.int64))
             rebuild_buckets(self._simulators, 0, address_of(old), num_old)
 
@@ -170,11 +205,16 @@ class Simulator:
         if old:
             array[:old] = self._arrays[name]
         self._place(name, array)
-        setattr(self.record, f"{name}_capacity", capacity)
+        self._note(f"{name}_capacity", capacity)
+
+    def _note(self, name: str, value: int) -> None:
+        """A field that a restart does not change."""
+        setattr(self.record, name, value)
+        setattr(self._empty[0], name, value)
 
     def _place(self, name: str, array: np.ndarray) -> None:
         self._arrays[name] = array
-        setattr(self.record, name, address_of(array))
+        self._note(name, address_of(array))
 
     def _place_profile(self, profile: IntegerProfile) -> None:
         table = np.array(profile.table, np.int64)
@@ -212,14 +252,15 @@ class Simulator:
         fresh = np.arange(capacity - 1, old - 1, -1)
         rows[sim.num_free_rows : sim.num_free_rows + len(fresh)] = fresh
         sim.num_free_rows += len(fresh)
-        sim.capacity = capacity
-        self._drain()
-        self._place_departures(max(_DEPARTURES, 2 * capacity))
+        self._note("capacity", capacity)
+        if sim.departures_capacity < max(_DEPARTURES, 2 * capacity):
+            self._drain()
+            self._place_departures(max(_DEPARTURES, 2 * capacity))
 
     def _place_departures(self, capacity: int) -> None:
         """A table that the kernel fills and that is handed out as it is: memory that is not touched costs nothing."""
         self._place("departures", np.empty(capacity, tables.DEPARTURE))
-        self.record.departures_capacity = capacity
+        self._note("departures_capacity", capacity)
 
     def _drain(self) -> None:
         sim = self.record
@@ -240,7 +281,7 @@ class Simulator:
         sim = self.record
         if sim.log and sim.log_capacity < 3 * (8 * sim.capacity + 1024):
             self._place("log", np.zeros(3 * (16 * int(sim.capacity) + 65_536), np.int64))
-            sim.log_capacity = len(self._arrays["log"])
+            self._note("log_capacity", len(self._arrays["log"]))
 
     def feed(self, requests: np.ndarray, last: bool = True) -> None:
         """The next chunk of the workload, ARRIVAL[n] in order of arrival; `last`: none follows."""
@@ -259,17 +300,22 @@ class Simulator:
         Raises InputError for arrivals that are not in order, within a chunk or from chunk to chunk, and for a request
         so long that an iteration could outlast the clock.
         """
-        self._outcome = Outcome(self._kernel(self._simulators, 0, max_events))
-        if self._outcome == Outcome.NEED_ROOM:
+        self.attend(Outcome(self._kernel(self._simulators, 0, max_events)))
+        return self._outcome
+
+    def attend(self, outcome: Outcome) -> None:
+        """What the kernel asks for when it stops with `outcome`: room for requests, blocks or departures. Raises
+        InputError for requests that it will not take."""
+        self._outcome = outcome
+        if outcome == Outcome.NEED_ROOM:
             self._grow(2 * int(self.record.capacity))
-        elif self._outcome == Outcome.NEED_BLOCKS:
+        elif outcome == Outcome.NEED_BLOCKS:
             self._grow_cache(2 * int(self.record.nodes_capacity))
-        elif self._outcome == Outcome.NEED_DRAIN:
+        elif outcome == Outcome.NEED_DRAIN:
             self._drain()
             self._make_log_room()
-        elif self._outcome in (Outcome.UNSORTED, Outcome.TOO_LONG):
+        elif outcome in (Outcome.UNSORTED, Outcome.TOO_LONG):
             raise self._refusal()
-        return self._outcome
 
     def _refusal(self) -> InputError:
         """What is wrong with the request that the kernel would not take."""
@@ -318,6 +364,10 @@ class Simulator:
                 self.feed(chunk, last=following is None)
             if on_progress is not None:
                 on_progress(self)
+
+    def departed(self) -> np.ndarray:
+        """DEPARTURE rows in the table at hand, which stay in it: a view, until the next step."""
+        return self._arrays["departures"][: self.record.num_departures]
 
     def departures(self) -> np.ndarray:
         """DEPARTURE rows since the last call: those finished and rejected, in the order of leaving; at the end of a

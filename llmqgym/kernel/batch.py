@@ -106,37 +106,47 @@ def _lacking_blocks(sim: Any, request: Any, tokens: int) -> int:
 
 
 @helper
-def _try_to_enter(sim: Any, hooks: Any, row: int) -> bool:
-    """Admit the first in the queue if it can be; False, with `lack` and `lacking_blocks` set, if not."""
+def tokens_on_entry(sim: Any, hooks: Any, row: int) -> int:
+    """What a waiting request would compute in this iteration if it entered now; 0, with `lack` and `lacking_blocks`
+    set, if it cannot."""
     request = request_at(sim.requests, row)
     done = look_up(sim, row, request)
     tokens = tokens_wanted(sim, request, done)
     if tokens > sim.budget_tokens and not sim.chunked_prefill:
         sim.lack = _TOKENS
-        return False
+        return 0
     tokens = min(tokens, sim.budget_tokens)
     sim.lacking_blocks = _lacking_blocks(sim, request, done + tokens)
     sim.lack = _BLOCKS
     if sim.lacking_blocks > 0:
-        return False
+        return 0
     if sim.fit_hook and call_on_request(sim, hooks, _FIT, sim.fit_hook, request) == 0.0:
-        return False
+        return 0
     sim.lack = _SLOT
-    if sim.num_running >= sim.max_running:
+    return tokens if sim.num_running < sim.max_running else 0
+
+
+@helper
+def _try_to_enter(sim: Any, hooks: Any, row: int) -> bool:
+    """Admit the first in the queue if it can be; False, with `lack` and `lacking_blocks` set, if not."""
+    tokens = tokens_on_entry(sim, hooks, row)
+    if tokens == 0:
         return False
-    _admit(sim, row, request, tokens)
+    admit(sim, row, tokens)
     return True
 
 
 @helper
-def _admit(sim: Any, row: int, request: Any, tokens: int) -> None:
-    leave_queue(sim)
+def admit(sim: Any, row: int, tokens: int) -> None:
+    """A waiting request that was just found to fit joins the running batch, with so many tokens in this iteration."""
+    request = request_at(sim.requests, row)
+    request.status = Status.RUNNING
+    leave_queue(sim, row)
     hidden = hidden_at(sim.hidden, row)
     if hidden.held:
         lists.remove_held(sim, row)
     if request.host_blocks > 0:
         preemption.swap_in(sim, request)
-    request.status = Status.RUNNING
     request.admit_seq = sim.num_admissions
     sim.num_admissions += 1
     if request.computed_tokens == 0:

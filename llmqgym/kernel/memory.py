@@ -1,4 +1,4 @@
-"""Reaching tables by their address: `row_of(address, i)` is a record, `peek`/`poke` read and write int64 arrays.
+"""Reaching tables by their address: `row_of(address, i)` is a record, `peek`/`poke` read and write arrays of numbers.
 
 The simulator's record holds addresses, so that one pointer is all that kernel functions and hooks hand to each other:
 array arguments cost several times as much, because each is seven words and a reference count (docs/design.md). In plain
@@ -53,46 +53,53 @@ def row_reader(dtype: np.dtype) -> Callable[[int, int], Any]:
     return row_of
 
 
-@intrinsic
-def _load(_context: Any, address: Any, index: Any) -> Any:
-    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.load(_element(builder, args))
-
-    return types.int64(types.int64, types.int64), generate
+def _element(builder: Any, args: Any, kind: Any) -> Any:
+    return builder.gep(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
 
 
-@intrinsic
-def _store(_context: Any, address: Any, index: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        builder.store(args[2], _element(builder, args))
-        return context.get_dummy_value()
+def _element_access(number: types.Type, kind: Any) -> tuple[Callable[[int, int], Any], Callable[[int, int, Any], None]]:
+    """(peek, poke) of arrays of one type: read, and write, element `index` of the array at `address`."""
 
-    return types.void(types.int64, types.int64, types.int64), generate
+    @intrinsic
+    def load(_context: Any, address: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.load(_element(builder, args, kind))
+
+        return number(types.int64, types.int64), generate
+
+    @intrinsic
+    def store(_context: Any, address: Any, index: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.store(args[2], _element(builder, args, kind))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, number), generate
+
+    def peek(address: int, index: int) -> Any:
+        if index < 0:
+            raise IndexError(f"element {index} of an array")
+        return _ARRAYS[address][index].item()
+
+    def poke(address: int, index: int, value: Any) -> None:
+        if index < 0:
+            raise IndexError(f"element {index} of an array")
+        _ARRAYS[address][index] = value
+
+    @overload(peek, strict=False)
+    def _(address: Any, index: Any) -> Any:
+        return lambda address, index: load(address, index)
+
+    @overload(poke, strict=False)
+    def _(address: Any, index: Any, value: Any) -> Any:
+        return lambda address, index, value: store(address, index, number(value))
+
+    return peek, poke
 
 
-def _element(builder: Any, args: Any) -> Any:
-    return builder.gep(builder.inttoptr(args[0], ir.IntType(64).as_pointer()), [args[1]])
-
-
-def peek(address: int, index: int) -> int:
-    """Element `index` of the int64 array at `address`."""
-    return int(_ARRAYS[address][index])
-
-
-def poke(address: int, index: int, value: int) -> None:
-    """Write element `index` of the int64 array at `address`."""
-    _ARRAYS[address][index] = value
-
-
-@overload(peek, strict=False)
-def _peek(address: Any, index: Any) -> Any:
-    return lambda address, index: _load(address, index)
-
-
-@overload(poke, strict=False)
-def _poke(address: Any, index: Any, value: Any) -> Any:
-    return lambda address, index, value: _store(address, index, value)
-
+peek, poke = _element_access(types.int64, ir.IntType(64))
+peek_byte, poke_byte = _element_access(types.int8, ir.IntType(8))
+peek_single, poke_single = _element_access(types.float32, ir.FloatType())
+peek_double, poke_double = _element_access(types.float64, ir.DoubleType())
 
 request_at = row_reader(tables.REQUEST)
 hidden_at = row_reader(tables.HIDDEN)
@@ -105,6 +112,8 @@ refreshing_at = row_reader(tables.REFRESHING)
 estimate_at = row_reader(tables.ESTIMATE)
 block_at = row_reader(tables.BLOCK)
 node_at = row_reader(tables.NODE)
+agent_at = row_reader(tables.AGENT)
+simulator_at = row_reader(tables.SIMULATOR)
 
 
 def visible(sim: Any) -> Any:

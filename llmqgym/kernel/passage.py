@@ -7,7 +7,7 @@ from typing import Any
 from llmqgym.kernel import cohort, integrals, lists, log, refreshing
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, release_all
-from llmqgym.kernel.memory import arrival_at, departure_at, hidden_at, peek, poke, request_at
+from llmqgym.kernel.memory import agent_at, arrival_at, departure_at, hidden_at, peek, poke, request_at
 from llmqgym.kernel.tables import Outcome, Status
 from llmqgym.kernel.waiting import join_queue
 
@@ -87,9 +87,15 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     hidden.held = 0
     hidden.top_node = -1
     hidden.num_registered = 0
+    hidden.shown = 0
+    hidden.barred = -1
     sim.longest_seen_tokens = max(sim.longest_seen_tokens, arrival.prompt_tokens + arrival.output_tokens)
     refreshing.begin(sim, row)
     integrals.add_product(sim.integral_requests, 1, sim.clock_ps - arrival.arrival_ps)
+    sim.num_tokenless += 1
+    if sim.agent:
+        integrals.add_product(sim.integral_tokenless, 1, sim.clock_ps - arrival.arrival_ps)
+        agent_at(sim.agent, 0).news = 1
     join_queue(sim, hooks, row)
 
 
@@ -164,6 +170,8 @@ def finish(sim: Any, row: int, was_decoding: bool) -> None:
     _write_departure(sim, request, hidden.output_tokens, Status.FINISHED, sim.clock_ps)
     poke(sim.free_rows, sim.num_free_rows, row)
     sim.num_free_rows += 1
+    if sim.agent:
+        agent_at(sim.agent, 0).news = 1
     if sim.log:
         log.write(sim, log.FINISHED, request.id, 0)
 

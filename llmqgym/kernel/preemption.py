@@ -69,7 +69,8 @@ def _count_transfer(sim: Any, request: Any, blocks: int) -> None:
 
 @helper
 def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
-    """Send a running request back to the waiting queue; `aside`: it is not tried again in this pass."""
+    """Send a running request back to the waiting queue; `aside`: it is not tried again in this pass. An agent's window
+    shows it, and does not let it back in this iteration."""
     request = request_at(sim.requests, row)
     hidden = hidden_at(sim.hidden, row)
     if sim.cursor == row:
@@ -89,6 +90,7 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
     else:
         _lose_tokens(sim, row, request)
         if mode == Mode.RESTART:
+            sim.num_tokenless += request.first_token_ps >= 0
             request.generated_tokens = 0
             request.first_token_ps = -1
             refreshing.begin(sim, row)
@@ -97,7 +99,8 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
     sim.num_preemptions[mode] += 1
     if sim.log:
         log.write(sim, log.PREEMPTED, request.id, mode)
-    if aside:
+    hidden.barred = sim.num_events
+    if aside and not sim.agent:
         request.status = Status.WAITING
         sim.num_waiting += 1
         set_aside(sim, row, order_key(sim, hooks, request))

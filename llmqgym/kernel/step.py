@@ -20,12 +20,14 @@ from llmqgym.kernel.integrals import add_product
 from llmqgym.kernel.iteration_time import MAX_JUMP, iteration_time, passes_until, span_of
 from llmqgym.kernel.jit import COMPILED, entry_point, helper
 from llmqgym.kernel.kv_cache import blocks_for, count_free
-from llmqgym.kernel.memory import arrival_at, chunk_at, hidden_at, profile_at, request_at
-from llmqgym.kernel.tables import SIMULATOR, Outcome
+from llmqgym.kernel.memory import agent_at, arrival_at, chunk_at, hidden_at, profile_at, request_at
+from llmqgym.kernel.tables import SIMULATOR, Deciding, Outcome
 
 _WAKE = 5
 #: Room in the log for an iteration: a triple for each request in the system and each preemption, and a few more.
 _LOG_SLACK = 64
+#: Of an iteration that does not take place: no request is here.
+_NOBODY_HERE = -2
 
 
 @helper
@@ -73,6 +75,8 @@ def _integrate(sim: Any, span: int) -> None:
     add_product(sim.integral_requests, sim.num_running + sim.num_waiting, span)
     add_product(sim.integral_running, sim.num_running, span)
     add_product(sim.integral_kv_blocks, sim.num_kv_blocks - count_free(sim), span)
+    if sim.agent:
+        add_product(sim.integral_tokenless, sim.num_tokenless, span)
 
 
 @helper
@@ -96,6 +100,7 @@ def _settle_chunks(sim: Any, start_ps: int) -> None:
         request.generated_tokens += 1
         if request.first_token_ps < 0:
             request.first_token_ps = sim.clock_ps
+            sim.num_tokenless -= 1
         if request.generated_tokens == hidden.output_tokens:
             passage.finish(sim, row, was_decoding)
             continue
@@ -157,17 +162,24 @@ def _run_pass(sim: Any, hooks: Any) -> None:
 
 
 @helper
+def _waits_on_purpose(sim: Any) -> bool:
+    """Whether somebody could have entered whom an agent has left waiting."""
+    return sim.agent != 0 and agent_at(sim.agent, 0).num_admissible > 0
+
+
+@helper
 def _move_idly(sim: Any) -> int:
     """No token could be scheduled: what happens instead (docs/model.md, step 4). Returns an Outcome or GO_ON."""
-    if sim.shortage:
+    if sim.shortage or (sim.agent and sim.num_left > 0):
         return passage.GO_ON
-    if sim.num_running == 0 and sim.last_held >= 0:
+    on_purpose = _waits_on_purpose(sim)
+    if sim.num_running == 0 and sim.last_held >= 0 and not on_purpose:
         preemption.drop_last_held(sim)
         return passage.GO_ON
     span = sim.idle_step_ps
     if sim.next_arrival < sim.num_arrivals:
         span = min(span, arrival_at(sim.arrivals, sim.next_arrival).arrival_ps - sim.clock_ps)
-    elif sim.num_running == 0:
+    elif sim.num_running == 0 and not on_purpose:
         return Outcome.STALLED.value
     _integrate(sim, span)
     sim.clock_ps += span
@@ -197,26 +209,56 @@ def _has_blocks(sim: Any) -> bool:
 
 
 @helper
-def _advance(sim: Any, hooks: Any, max_events: int) -> int:
-    for _ in range(max_events):
-        lack = passage.take_arrivals(sim, hooks)
-        if lack != passage.GO_ON:
-            return lack
-        if sim.clock_ps > sim.until_ps:
-            return Outcome.HORIZON.value
-        if sim.num_running + sim.num_waiting == 0:
-            if sim.next_arrival == sim.num_arrivals:
-                return Outcome.FINISHED.value
-            sim.clock_ps = arrival_at(sim.arrivals, sim.next_arrival).arrival_ps
-            continue
-        if not _has_room(sim):
-            return Outcome.NEED_DRAIN.value
-        if not _has_blocks(sim):
-            return Outcome.NEED_BLOCKS.value
+def _begin_iteration(sim: Any, hooks: Any) -> int:
+    """Arrivals, ends and room, before an iteration is composed: GO_ON, an Outcome, or _NOBODY_HERE, after a jump to
+    the next arrival."""
+    lack = passage.take_arrivals(sim, hooks)
+    if lack != passage.GO_ON:
+        return lack
+    if sim.clock_ps > sim.until_ps:
+        return Outcome.HORIZON.value
+    if sim.num_running + sim.num_waiting == 0:
+        if sim.next_arrival == sim.num_arrivals:
+            return Outcome.FINISHED.value
+        sim.clock_ps = arrival_at(sim.arrivals, sim.next_arrival).arrival_ps
+        return _NOBODY_HERE
+    if not _has_room(sim):
+        return Outcome.NEED_DRAIN.value
+    if not _has_blocks(sim):
+        return Outcome.NEED_BLOCKS.value
+    return passage.GO_ON
+
+
+@helper
+def _compose(sim: Any, hooks: Any) -> bool:
+    """The next iteration; False: an agent is asked, and it goes on from there the next time."""
+    if sim.deciding != Deciding.OPEN:
+        if sim.agent and call_service(sim.short_service, sim, 0, 0):
+            sim.deciding = Deciding.SHORT
+            return False
         sim.num_events += 1
         open_composition(sim, hooks)
-        admit_newcomers(sim, hooks)
-        close_composition(sim, hooks)
+        if sim.agent == 0:
+            admit_newcomers(sim, hooks)
+        elif call_service(sim.asked_service, sim, 0, 0):
+            sim.deciding = Deciding.OPEN
+            return False
+    sim.deciding = Deciding.NOTHING
+    close_composition(sim, hooks)
+    return True
+
+
+@helper
+def _advance(sim: Any, hooks: Any, max_events: int) -> int:
+    for _ in range(max_events):
+        if sim.deciding == Deciding.NOTHING:
+            outcome = _begin_iteration(sim, hooks)
+            if outcome == _NOBODY_HERE:
+                continue
+            if outcome != passage.GO_ON:
+                return outcome
+        if not _compose(sim, hooks):
+            return Outcome.DECISION.value
         if sim.budget_tokens < sim.max_batched_tokens:
             _run_pass(sim, hooks)
         else:

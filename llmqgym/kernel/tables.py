@@ -61,6 +61,15 @@ class Outcome(IntEnum):
     UNSORTED = 7  # the next arrival comes before the one before it
     TOO_LONG = 8  # the next request could make an iteration outlast the clock
     NEED_BLOCKS = 9  # the tables of prefix caching may not do for the next iteration
+    DECISION = 10  # an agent is to decide (agent.py)
+
+
+class Deciding(IntEnum):
+    """How far an iteration is when an agent is asked."""
+
+    NOTHING = 0  # it is not: no iteration is being composed
+    SHORT = 1  # before the running pass, which would not find its blocks
+    OPEN = 2  # after the running pass: newcomers may enter what is left
 
 
 #: A request as the workload hands it over, in order of arrival. The kernel only reads it.
@@ -132,6 +141,10 @@ HIDDEN = _table(
     ("held", np.int64),  # 1: waiting with blocks on the device
     ("top_node", np.int64),  # of its stack of blocks, -1: empty (prefix caching)
     ("num_registered", np.int64),  # of its blocks, whose content is known
+    ("shown", np.int64),  # waiting in an agent's window: 1 among the oldest, 2 among the shortest; 0: not (window.py)
+    ("key", np.float64),  # by which the shortest are found
+    ("barred", np.int64),  # composition in which it was preempted, and may not come back
+    ("score", np.float64),  # that an agent gives it
 )
 
 #: Bins that a refreshed prediction may have.
@@ -334,6 +347,14 @@ SIMULATOR = _table(
     # waiting requests that hold blocks, a list in the order of holding
     ("first_held", np.int64),
     ("last_held", np.int64),
+    # an agent in place of the policy's ORDER, MISS and PREEMPT
+    ("agent", np.int64),  # AGENT[1], 0: none
+    ("join_service", np.int64),  # addresses of its functions
+    ("leave_service", np.int64),
+    ("short_service", np.int64),
+    ("asked_service", np.int64),
+    ("deciding", np.int64),  # a Deciding
+    ("num_tokenless", np.int64),  # requests in the system that have no token yet
     # arrivals and departures
     ("arrivals", np.int64),  # ARRIVAL[num_arrivals], the chunk at hand
     ("num_arrivals", np.int64),
@@ -361,4 +382,59 @@ SIMULATOR = _table(
     ("integral_requests", np.int64, (2,)),
     ("integral_running", np.int64, (2,)),
     ("integral_kv_blocks", np.int64, (2,)),
+    ("integral_tokenless", np.int64, (2,)),  # only with an agent
+)
+
+#: An agent's seat at a server: what it is shown, its command, what came of it. One row a server.
+AGENT = _table(
+    ("simulator", np.int64),  # SIMULATOR[1]
+    # settings
+    ("window_waiting", np.int64),  # K: waiting requests that it is shown
+    ("window_oldest", np.int64),  # of these, so many are the oldest; the others have the smallest keys
+    ("window_running", np.int64),  # B: running requests that it is shown, the last admitted
+    ("decision_interval", np.int64),  # iterations after which it is asked if nothing happens
+    ("makes_room", np.int64),  # 1: it answers shortages, 0: the engine's VICTIM does
+    ("preempt_mode", np.int64),  # a Mode
+    ("wake_passes", np.int64),  # the policy's own, of the engine
+    ("skip_misses", np.int64),  # by scores: 1: others are tried after one that does not fit
+    # the window (window.py)
+    ("window", np.int64),  # int64[K]: rows, the oldest first, from window_oldest on the shortest
+    ("num_oldest", np.int64),
+    ("num_shortest", np.int64),
+    ("ages", np.int64),  # ENTRY[heap_capacity]: a heap of those not in the window, by id
+    ("num_ages", np.int64),
+    ("keys", np.int64),  # by key
+    ("num_keys", np.int64),
+    ("heap_capacity", np.int64),  # twice the rows of the server or more
+    ("num_unseen", np.int64),
+    ("unseen_prompt_tokens", np.int64),
+    ("unseen_predicted_tokens", np.int64),
+    ("running", np.int64),  # int64[B]: rows of the running requests shown
+    ("num_shown_running", np.int64),
+    # decisions
+    ("news", np.int64),  # 1: somebody came or left since the last one
+    ("decided_at", np.int64),  # number of iterations then
+    ("num_admissible", np.int64),  # of the window, now
+    ("made_room", np.int64),  # preempted for want of blocks, in the iteration being composed
+    # a step (act.py)
+    ("command", np.int64),
+    ("scores", np.int64),  # float32[K + B], 0: commands are numbers
+    ("invalid", np.int64),  # 1: the command was not allowed, and nothing happened
+    ("outcome", np.int64),
+    ("observe_service", np.int64),
+    ("observation", np.int64),  # float32[D]
+    ("mask", np.int64),  # int8[1 + K + B]
+    # what came of it (reward.py)
+    ("terms", np.int64),  # float64[T]
+    ("weights", np.int64),  # float64[T]
+    ("reward", np.float64),
+    ("dt_ps", np.int64),
+    ("iteration_ps", np.int64),  # mean time of an iteration, when there last was one
+    ("since_ps", np.int64),  # as of the beginning of the step
+    ("since_iterations", np.int64),
+    ("since_requests", np.int64, (2,)),
+    ("since_tokenless", np.int64, (2,)),
+    ("since_preemptions", np.int64),
+    ("since_lost_tokens", np.int64),
+    ("since_departures", np.int64),
 )

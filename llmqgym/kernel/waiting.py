@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from llmqgym.kernel import heap
-from llmqgym.kernel.hooks import call_on_request
+from llmqgym.kernel.hooks import call_on_request, call_service
 from llmqgym.kernel.jit import helper
-from llmqgym.kernel.memory import entry_at, request_at
+from llmqgym.kernel.memory import entry_at, hidden_at, request_at
 from llmqgym.kernel.tables import Status
 
 _ORDER = 0
@@ -29,13 +29,29 @@ def join_queue(sim: Any, hooks: Any, row: int) -> None:
     request = request_at(sim.requests, row)
     request.status = Status.WAITING
     sim.num_waiting += 1
-    sim.num_queued = heap.push(sim.waiting, sim.num_queued, order_key(sim, hooks, request), request.id, row)
+    if sim.agent:
+        hidden_at(sim.hidden, row).key = shortness(sim, hooks, request)
+        call_service(sim.join_service, sim, row, 0)
+    else:
+        sim.num_queued = heap.push(sim.waiting, sim.num_queued, order_key(sim, hooks, request), request.id, row)
 
 
 @helper
-def leave_queue(sim: Any) -> None:
-    """The first in the queue leaves it for the running batch."""
-    sim.num_queued = heap.pop(sim.waiting, sim.num_queued)
+def shortness(sim: Any, hooks: Any, request: Any) -> float:
+    """What an agent's window takes for short: the ORDER key, or where there is none the predicted output length."""
+    key = request.predicted_output_tokens
+    if sim.order_hook:
+        key = order_key(sim, hooks, request)
+    return math.inf if math.isnan(key) else key
+
+
+@helper
+def leave_queue(sim: Any, row: int) -> None:
+    """A request whose status is no longer WAITING leaves: the first in the queue, or one of an agent's window."""
+    if sim.agent:
+        call_service(sim.leave_service, sim, row, 0)
+    else:
+        sim.num_queued = heap.pop(sim.waiting, sim.num_queued)
     sim.num_waiting -= 1
 
 

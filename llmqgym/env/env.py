@@ -1,0 +1,92 @@
+"""LLMServerEnv: one LLM inference server whose admissions and preemptions are an agent's actions."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsInt
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from llmqgym.env.config import make_config
+from llmqgym.env.outcome import episode_metrics
+from llmqgym.env.servers import Servers
+from llmqgym.env.spaces import Cutter, action_space, observation_space
+from llmqgym.kernel.reward import TERM_NAMES
+from llmqgym.kernel.tables import PS_PER_S, Outcome
+
+
+class LLMServerEnv(gym.Env[Any, Any]):
+    __doc__ = "PAGE"
+
+    metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 20}  # noqa: RUF012 - Gymnasium's
+
+    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+        self.config = make_config(**settings)
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            from llmqgym.errors import unknown
+
+            raise unknown("render_mode", render_mode, self.metadata["render_modes"])
+        self.render_mode = render_mode
+        self.action_space = action_space(self.config)
+        self.observation_space = observation_space(self.config)
+        self.servers = Servers(self.config, 1)
+        self._cut = Cutter(self.config) if self.config.observation == "dict" else None
+        self._scores = self.config.action == "priority"
+        agents = self.servers.agents
+        self._command, self._reward, self._dt_ps = agents["command"], agents["reward"], agents["dt_ps"]
+        self._outcome, self._invalid = agents["outcome"], agents["invalid"]
+        self._num_decisions = 0
+        self._viewer: Any = None
+
+    @property
+    def simulator(self) -> Any:
+        """The simulated server."""
+        return self.servers.simulators[0]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; returns the observation at its first decision, and info with `action_mask` and `drawn`."""
+        super().reset(seed=seed)
+        self.servers.begin(0, self.np_random)
+        self._num_decisions = 0
+        mask = self.servers.masks[0].copy()
+        info = {"action_mask": mask, "drawn": dict(self.servers.drawn[0])}
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(mask), info
+
+    def step(self, action: SupportsInt | NDArray[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Carry out a command (or scores); see the class."""
+        servers = self.servers
+        if self._scores:
+            servers.scores[0] = action
+            self._command[0] = 0
+        else:
+            self._command[0] = action
+        servers.act()
+        self._num_decisions += 1
+        outcome = int(self._outcome[0])
+        terminated = outcome in (Outcome.FINISHED, Outcome.STALLED)
+        truncated = not terminated and (
+            outcome == Outcome.HORIZON or self._num_decisions == self.config.max_decisions
+        )
+        mask = servers.masks[0].copy()
+        info = {
+            "action_mask": mask,
+            "dt_s": self._dt_ps.item(0) / PS_PER_S,
+            "invalid_action": self._invalid.item(0) != 0,
+            "terms": dict(zip(TERM_NAMES, servers.terms[0].tolist(), strict=True)),
+        }
+        if terminated or truncated:
+            info["metrics"] = episode_metrics(self.simulator, Outcome(outcome), self.config.num_requests)
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(mask), self._reward.item(0), terminated, truncated, info
+
+    def _observe(self, mask: NDArray[Any]) -> Any:
+        flat = self.servers.observations[0].copy()
+        return flat if self._cut is None else self._cut.one(flat, mask.copy())
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """The commands allowed now, bool [A], as sb3-contrib asks for them."""
+        return self.servers.masks[0].view(np.bool_).copy()

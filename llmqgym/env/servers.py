@@ -1,0 +1,152 @@
+"""Servers: N simulated servers with an agent at each, stepped by one compiled call into buffers of their own.
+
+Single and vector environment are this with N = 1 and more, so that they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmqgym.env.config import EnvConfig
+from llmqgym.env.episodes import Episode, Episodes
+from llmqgym.kernel import agent as seat
+from llmqgym.kernel import tables
+from llmqgym.kernel.act import Command, act
+from llmqgym.kernel.compile import address_of_hook
+from llmqgym.kernel.iteration_time import MAX_JUMP
+from llmqgym.kernel.memory import address_of
+from llmqgym.kernel.observe import SERVER_FIELDS, make_observe
+from llmqgym.kernel.reward import TERM_NAMES
+from llmqgym.kernel.tables import Outcome
+from llmqgym.policy import MISSES, MODES
+from llmqgym.simulator import Simulator
+
+#: Requests in the system that there is room for at first: small tables stay in the processor's cache.
+_FIRST_ROWS = 256
+
+
+class Servers:
+    """N servers and what their agents see, N fixed.
+
+    Buffers, written in place by every step: `observations` float32 [N, D], `masks` int8 [N, A], `terms` float64 [N, T],
+    `scores` float32 [N, K + B] (read); and `agents`, AGENT[N], with `reward`, `dt_ps`, `invalid` and `outcome`.
+    """
+
+    def __init__(self, config: EnvConfig, num: int) -> None:
+        self.config = config
+        self.episodes = Episodes(config)
+        self.size_waiting = len(config.waiting_fields) * config.window
+        self.size_running = len(config.running_fields) * config.running
+        size = len(SERVER_FIELDS) + self.size_waiting + self.size_running
+        self.agents = np.zeros(num, tables.AGENT)
+        self.observations = np.zeros((num, size), np.float32)
+        self.masks = np.zeros((num, config.num_actions), np.int8)
+        self.terms = np.zeros((num, len(TERM_NAMES)))
+        self.scores = np.zeros((num, config.window + config.running), np.float32)
+        self.drawn: list[dict[str, Any]] = [{} for _ in range(num)]
+        self._weights = np.array(config.reward)
+        self._windows = np.zeros((num, config.window), np.int64)
+        self._running = np.zeros((num, max(config.running, 1)), np.int64)
+        self._heaps: list[list[NDArray[Any]]] = [[] for _ in range(num)]
+        self._rows: list[NDArray[Any]] = []  # views whose addresses are in the records
+        self.simulators = [self._make_simulator() for _ in range(num)]
+        for place in range(num):
+            self._seat(place)
+        self._blank = self.agents.copy()
+
+    def __len__(self) -> int:
+        return len(self.agents)
+
+    def _make_simulator(self) -> Simulator:
+        config = self.config
+        return Simulator(
+            replace(config.scenario.server, num_kv_blocks=None),  # the episode's profile has them
+            self.episodes.first_profile,
+            config.engine,
+            until_ps=config.until_ps,
+            capacity=_FIRST_ROWS,
+            departures=config.num_requests + 2 * max(_FIRST_ROWS, 2 * config.num_requests),
+            looks=self.episodes.looks,
+            hashes=self.episodes.hashes,
+        )
+
+    def _view(self, row: NDArray[Any]) -> int:
+        self._rows.append(row)
+        return address_of(row)
+
+    def _seat(self, place: int) -> None:
+        """Connect simulator and agent."""
+        config, agent, simulator = self.config, self.agents[place], self.simulators[place]
+        agent.simulator = simulator.address
+        agent.window_waiting, agent.window_oldest = config.window, config.oldest
+        agent.window_running = config.running
+        agent.decision_interval = min(config.decision_interval, MAX_JUMP)
+        agent.makes_room = int(config.shortage == "agent")
+        agent.preempt_mode, agent.skip_misses = MODES[config.preempt_mode], MISSES[config.miss]
+        agent.wake_passes = int(simulator.record.wake_passes)
+        agent.window = self._view(self._windows[place])
+        agent.running = self._view(self._running[place])
+        agent.observation = self._view(self.observations[place])
+        agent.mask = self._view(self.masks[place])
+        agent.terms = self._view(self.terms[place])
+        agent.weights = self._view(self._weights)
+        agent.scores = self._view(self.scores[place]) if config.action == "priority" else 0
+        observe = make_observe(config.waiting_fields, config.running_fields)
+        agent.observe_service = address_of_hook("service", observe)
+        simulator.seat_agent(self._view(self.agents[place : place + 1]), seat.SERVICES)
+        self._fit_heaps(place)
+
+    def _fit_heaps(self, place: int) -> None:
+        """Heaps of twice the rows of the server; entries stay."""
+        agent, needed = self.agents[place], 2 * int(self.simulators[place].record.capacity)
+        if agent.heap_capacity >= needed:
+            return
+        heaps = [np.zeros(needed, tables.ENTRY) for _ in range(2)]
+        for new, old in zip(heaps, self._heaps[place], strict=False):
+            new[: len(old)] = old
+        self._heaps[place] = heaps
+        agent.ages, agent.keys = (address_of(heap) for heap in heaps)
+        agent.heap_capacity = needed
+        if hasattr(self, "_blank"):
+            for name in ("ages", "keys", "heap_capacity"):
+                self._blank[name][place] = self.agents[name][place]
+
+    def begin(self, place: int, rng: np.random.Generator) -> None:
+        """A new episode on one server, up to its first decision; its steps get no reward."""
+        episode: Episode = self.episodes.draw(rng)
+        self.drawn[place] = episode.drawn
+        self.simulators[place].restart(episode.profile, episode.looks_seed)
+        self.agents[place] = self._blank[place]
+        self.simulators[place].feed(episode.requests)
+        self.agents["command"] = Command.PASS_OVER
+        self.agents["command"][place] = Command.GO_ON
+        self.act()
+
+    def act(self) -> None:
+        """Step every server by its `command`: 0 .. A - 1, or a Command."""
+        if act(self.agents):
+            self._attend()
+
+    def _attend(self) -> None:
+        """Help the servers that ask for room or blocks, until every step is over."""
+        while True:
+            outcomes, waiting = self.agents["outcome"], self.agents["command"] != Command.PASS_OVER
+            waiting &= (outcomes > Outcome.HORIZON) & (outcomes != Outcome.DECISION)
+            for place in np.flatnonzero(waiting):
+                self.simulators[place].attend(Outcome(int(outcomes[place])))
+                self._fit_heaps(place)
+            self.agents["command"] = np.where(waiting, int(Command.GO_ON), int(Command.PASS_OVER))
+            if not act(self.agents):
+                return
+
+    def has_ended(self, place: int) -> bool:
+        """Whether nothing more can happen on a server."""
+        return bool(self.agents["outcome"][place] <= Outcome.HORIZON)
+
+    def outcome(self, place: int) -> Outcome:
+        """Why the last step of a server ended: DECISION, or FINISHED, STALLED, HORIZON."""
+        return Outcome(int(self.agents["outcome"][place]))

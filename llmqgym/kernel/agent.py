@@ -1,0 +1,172 @@
+"""An agent at a server: when it is asked, what it may do, and what its commands do.
+
+It stands in the place of a policy's ORDER, MISS and PREEMPT: between the running pass of an iteration and the pass
+itself it admits waiting requests and preempts running ones, until it lets the iteration run (docs/environment.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmqgym.kernel import cohort, preemption, refreshing, window
+from llmqgym.kernel.batch import tokens_on_entry, tokens_wanted
+from llmqgym.kernel.jit import helper
+from llmqgym.kernel.kv_cache import blocks_for, count_free
+from llmqgym.kernel.memory import agent_at, hidden_at, peek, poke, poke_byte, request_at
+from llmqgym.kernel.tables import Deciding, Mix
+
+# When it is asked
+
+
+@helper
+def may_admit(sim: Any) -> bool:
+    """Whether anybody at all could enter this iteration."""
+    if sim.shortage or sim.budget_tokens <= 0 or sim.num_running >= sim.max_running:
+        return False
+    return sim.mix != Mix.BATCH_TO_COMPLETION or sim.door_open != 0
+
+
+@helper
+def _is_admissible(sim: Any, row: int) -> bool:
+    if hidden_at(sim.hidden, row).barred == sim.num_events:
+        return False
+    return tokens_on_entry(sim, None, row) > 0
+
+
+@helper
+def _any_admissible(sim: Any, agent: Any) -> bool:
+    if not may_admit(sim):
+        return False
+    for place in range(window.size(agent)):  # noqa: SIM110 - compiled
+        if _is_admissible(sim, window.row_at(agent, place)):
+            return True
+    return False
+
+
+@helper
+def count_admissible(sim: Any, agent: Any) -> None:
+    """After newcomers have entered without being asked for one by one: who of the window still could."""
+    agent.num_admissible = 1 if _any_admissible(sim, agent) else 0
+
+
+def asked_service(sim: Any, row: int, number: int) -> int:
+    """Service, after the running pass: whether a decision is due, which it is when somebody came or left, somebody in
+    view could enter, blocks were short, or `decision_interval` iterations have passed."""
+    agent = agent_at(sim.agent, 0)
+    if agent.made_room:  # it has just decided, and nobody enters beside those who had to leave
+        sim.num_left += agent.made_room
+        sim.shortage = 1
+        agent.made_room = 0
+        due = agent.news != 0
+    else:
+        due = agent.news != 0 or sim.shortage != 0
+    since = sim.num_iterations - agent.decided_at
+    if due or since >= agent.decision_interval or _any_admissible(sim, agent):
+        agent.news = 0
+        agent.decided_at = sim.num_iterations
+        return 1
+    sim.wake_passes = min(agent.wake_passes, agent.decision_interval - since)
+    return 0
+
+
+@helper
+def _lacks_blocks(sim: Any) -> bool:
+    """The running pass of vLLM's preset, gone through without doing anything; held blocks would be dropped for it."""
+    sim.lone = sim.num_running + sim.num_waiting == 1
+    cohort.bring_all_up_to_date(sim)
+    budget, free = sim.max_batched_tokens, count_free(sim)
+    held = sim.last_held
+    while held >= 0:
+        free += request_at(sim.requests, held).kv_blocks
+        held = request_at(sim.requests, held).previous
+    row = sim.first_running
+    while row >= 0 and budget > 0:
+        request = request_at(sim.requests, row)
+        tokens = min(tokens_wanted(sim, request, request.computed_tokens), budget)
+        free -= blocks_for(sim, request.computed_tokens + tokens) - request.kv_blocks
+        budget -= tokens
+        row = request.next
+    return free < 0
+
+
+def short_service(sim: Any, row: int, number: int) -> int:
+    """Service: whether the running pass would not find its blocks, and the agent is to make room."""
+    agent = agent_at(sim.agent, 0)
+    if agent.makes_room == 0 or sim.num_running == 0:
+        return 0
+    together = sim.cohort_formed and sim.num_cohort == sim.num_running
+    if together and sim.num_cohort <= sim.max_batched_tokens and cohort.blocks_needed(sim) <= count_free(sim):
+        return 0
+    return 1 if _lacks_blocks(sim) else 0
+
+
+# What it is shown, and may do
+
+
+@helper
+def look_at_running(sim: Any, agent: Any) -> None:
+    """The rows of the running requests that the agent is shown, last admitted first, brought up to date."""
+    num, row = 0, sim.last_running
+    while row >= 0 and num < agent.window_running:
+        request = request_at(sim.requests, row)
+        hidden = hidden_at(sim.hidden, row)
+        if hidden.together:
+            cohort.bring_up_to_date(sim, request, hidden)
+            request.kv_blocks = blocks_for(sim, request.computed_tokens + sim.cohort_scheduled)
+        refreshing.catch_up(sim, row)
+        poke(agent.running, num, row)
+        num += 1
+        row = request.previous
+    agent.num_shown_running = num
+
+
+@helper
+def write_mask(sim: Any, agent: Any) -> None:
+    """1 where a command is allowed: run, admit the k-th of the window, preempt the b-th running request."""
+    short = sim.deciding == Deciding.SHORT
+    poke_byte(agent.mask, 0, 0 if short else 1)
+    num = window.size(agent) if sim.deciding == Deciding.OPEN and may_admit(sim) else 0
+    agent.num_admissible = 0
+    for place in range(num):
+        admissible = _is_admissible(sim, window.row_at(agent, place))
+        agent.num_admissible += admissible
+        poke_byte(agent.mask, 1 + place, 1 if admissible else 0)
+    for place in range(num, agent.window_waiting):
+        poke_byte(agent.mask, 1 + place, 0)
+    first = 1 + agent.window_waiting
+    num = agent.num_shown_running if sim.deciding != Deciding.NOTHING else 0
+    for place in range(num):
+        newcomer = request_at(sim.requests, peek(agent.running, place)).admit_seq >= sim.first_new_seq
+        poke_byte(agent.mask, first + place, 1 if short or not newcomer else 0)
+    for place in range(num, agent.window_running):
+        poke_byte(agent.mask, first + place, 0)
+
+
+# What its commands do
+
+
+@helper
+def send_away(sim: Any, agent: Any, row: int) -> None:
+    """A running request leaves: for want of blocks in the engine's mode, else in the agent's."""
+    if sim.deciding == Deciding.SHORT:
+        agent.made_room += 1
+        preemption.preempt(sim, None, row, sim.victim_mode, False)
+        return
+    preemption.preempt(sim, None, row, agent.preempt_mode, True)
+
+
+@helper
+def let_it_run(sim: Any, agent: Any) -> None:
+    """The iteration may begin. While somebody could enter, the agent is asked again after a single one."""
+    sim.budget_stop = sim.budget_tokens <= 0 and sim.num_waiting > 0 and sim.num_running < sim.max_running
+    interval = 1 if agent.num_admissible > 0 else agent.decision_interval
+    sim.wake_passes = min(agent.wake_passes, interval)
+
+
+#: By the field of the simulator's record that holds the address.
+SERVICES = {
+    "join_service": window.join_service,
+    "leave_service": window.leave_service,
+    "short_service": short_service,
+    "asked_service": asked_service,
+}

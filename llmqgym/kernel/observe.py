@@ -1,0 +1,317 @@
+"""What an agent sees, as float32 numbers: three tables of fields, from which spaces, filling and docs are made.
+
+Every field is scaled by a fixed rule, so that policies need no running statistics: a share is as it is, an amount x
+becomes x / (|x| + scale), which is 1/2 at `scale` and below 1 for ever. ABSENT fills the places of requests that are not
+there; an unknown prediction is ABSENT too. Nothing here leads to what a server does not know.
+
+A new field is a function and a line of a table; its place in DEFAULT_* puts it into everybody's observation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from llmqgym.kernel import window
+from llmqgym.kernel.cohort import is_decoding
+from llmqgym.kernel.jit import helper
+from llmqgym.kernel.kv_cache import blocks_for, count_free
+from llmqgym.kernel.memory import agent_at, peek, poke_single, request_at
+from llmqgym.kernel.tables import PS_PER_S
+
+#: The number for what is not there.
+ABSENT = -1.0
+_UNLIMITED = 2.0**39
+_S = 1.0 / PS_PER_S
+
+
+@dataclass(frozen=True)
+class Field:
+    """A number of the observation. `scale` None: a share, as it is; else see above. `value` reads it, unscaled."""
+
+    name: str
+    unit: str
+    what: str
+    low: float
+    scale: float | None
+    value: Callable[..., float]
+
+
+# Of the server: (sim, agent)
+
+
+@helper
+def _share(part: float, whole: float) -> float:
+    """0 of what has no limit."""
+    return part / whole if whole < _UNLIMITED else 0.0
+
+
+@helper
+def kv_used(sim: Any, agent: Any) -> float:
+    return _share(float(sim.num_kv_blocks - count_free(sim)), float(sim.num_kv_blocks))
+
+
+@helper
+def slots_used(sim: Any, agent: Any) -> float:
+    return _share(float(sim.num_running), float(sim.max_running))
+
+
+@helper
+def budget_left(sim: Any, agent: Any) -> float:
+    return sim.budget_tokens / float(sim.max_batched_tokens)
+
+
+@helper
+def num_running(sim: Any, agent: Any) -> float:
+    return float(sim.num_running)
+
+
+@helper
+def num_prefilling(sim: Any, agent: Any) -> float:
+    return float(sim.num_running - sim.num_decoding)
+
+
+@helper
+def num_waiting(sim: Any, agent: Any) -> float:
+    return float(sim.num_waiting)
+
+
+@helper
+def num_unseen(sim: Any, agent: Any) -> float:
+    return float(agent.num_unseen)
+
+
+@helper
+def unseen_prompt_tokens(sim: Any, agent: Any) -> float:
+    return float(agent.unseen_prompt_tokens)
+
+
+@helper
+def unseen_predicted_tokens(sim: Any, agent: Any) -> float:
+    return float(agent.unseen_predicted_tokens)
+
+
+@helper
+def iteration_s(sim: Any, agent: Any) -> float:
+    return agent.iteration_ps * _S
+
+
+@helper
+def shortage(sim: Any, agent: Any) -> float:
+    return 1.0 if sim.shortage else 0.0
+
+
+SERVER_FIELDS = (
+    Field("kv_used", "share", "KV blocks held", 0.0, None, kv_used),
+    Field("slots_used", "share", "batch slots taken", 0.0, None, slots_used),
+    Field("budget_left", "share", "token budget of the iteration not given away yet", 0.0, None, budget_left),
+    Field("num_running", "requests", "running", 0.0, 32.0, num_running),
+    Field("num_prefilling", "requests", "running, and not decoding yet", 0.0, 4.0, num_prefilling),
+    Field("num_waiting", "requests", "waiting", 0.0, 32.0, num_waiting),
+    Field("num_unseen", "requests", "waiting, and not in the window", 0.0, 32.0, num_unseen),
+    Field("unseen_prompt_tokens", "tokens", "prompts of those", 0.0, 32_768.0, unseen_prompt_tokens),
+    Field("unseen_predicted_tokens", "tokens", "predicted outputs of those", 0.0, 8192.0, unseen_predicted_tokens),
+    Field("iteration_s", "s", "mean time of an iteration in the last step that had one", 0.0, 0.05, iteration_s),
+    Field("shortage", "share", "1: somebody left this iteration for want of blocks", 0.0, None, shortage),
+)  # fmt: skip
+
+
+# Of a request: (sim, request)
+
+
+@helper
+def prompt_tokens(sim: Any, request: Any) -> float:
+    return float(request.prompt_tokens)
+
+
+@helper
+def generated_tokens(sim: Any, request: Any) -> float:
+    return float(request.generated_tokens)
+
+
+@helper
+def computed_tokens(sim: Any, request: Any) -> float:
+    return float(request.computed_tokens)
+
+
+@helper
+def predicted_remaining_tokens(sim: Any, request: Any) -> float:
+    return request.predicted_output_tokens - request.generated_tokens
+
+
+@helper
+def age_s(sim: Any, request: Any) -> float:
+    return (sim.clock_ps - request.arrival_ps) * _S
+
+
+@helper
+def kv_wanted(sim: Any, request: Any) -> float:
+    blocks = blocks_for(sim, request.prompt_tokens + request.generated_tokens)
+    return _share(float(blocks - request.kv_blocks), float(sim.num_kv_blocks))
+
+
+@helper
+def kv_held(sim: Any, request: Any) -> float:
+    return _share(float(request.kv_blocks), float(sim.num_kv_blocks))
+
+
+@helper
+def prefill_left_tokens(sim: Any, request: Any) -> float:
+    return 0.0 if is_decoding(request) else float(request.prefill_target_tokens - request.computed_tokens)
+
+
+@helper
+def num_preemptions(sim: Any, request: Any) -> float:
+    num = request.num_preemptions
+    return float(num[0] + num[1] + num[2] + num[3])
+
+
+@helper
+def priority(sim: Any, request: Any) -> float:
+    return float(request.priority)
+
+
+@helper
+def tenant(sim: Any, request: Any) -> float:
+    return float(request.tenant)
+
+
+@helper
+def max_output_tokens(sim: Any, request: Any) -> float:
+    return float(request.max_output_tokens)
+
+
+@helper
+def predicted_lower_tokens(sim: Any, request: Any) -> float:
+    return request.predicted_lower_tokens
+
+
+@helper
+def predicted_upper_tokens(sim: Any, request: Any) -> float:
+    return request.predicted_upper_tokens
+
+
+@helper
+def _left_s(limit_ps: int, sim: Any, request: Any) -> float:
+    """nan where there is no limit."""
+    return (request.arrival_ps + limit_ps - sim.clock_ps) * _S if limit_ps >= 0 else math.nan
+
+
+@helper
+def ttft_left_s(sim: Any, request: Any) -> float:
+    return _left_s(request.ttft_limit_ps, sim, request) if request.first_token_ps < 0 else math.nan
+
+
+@helper
+def e2e_left_s(sim: Any, request: Any) -> float:
+    return _left_s(request.e2e_limit_ps, sim, request)
+
+
+REQUEST_FIELDS = (
+    Field("prompt_tokens", "tokens", "prompt", 0.0, 512.0, prompt_tokens),
+    Field("generated_tokens", "tokens", "output so far", 0.0, 256.0, generated_tokens),
+    Field("computed_tokens", "tokens", "in the KV cache, or swapped out of it", 0.0, 512.0, computed_tokens),
+    Field("predicted_remaining_tokens", "tokens", "predicted output less the output so far; below 0: outlived", -1.0, 256.0, predicted_remaining_tokens),
+    Field("age_s", "s", "since the arrival", 0.0, 10.0, age_s),
+    Field("kv_wanted", "share", "KV blocks that prompt and output so far lack", 0.0, None, kv_wanted),
+    Field("kv_held", "share", "KV blocks held", 0.0, None, kv_held),
+    Field("prefill_left_tokens", "tokens", "to compute before the next token", 0.0, 512.0, prefill_left_tokens),
+    Field("num_preemptions", "1", "so far", 0.0, 2.0, num_preemptions),
+    Field("priority", "1", "lower is more urgent", -1.0, 4.0, priority),
+    Field("tenant", "1", "its number", 0.0, 4.0, tenant),
+    Field("max_output_tokens", "tokens", "declared cap", 0.0, 1024.0, max_output_tokens),
+    Field("predicted_lower_tokens", "tokens", "lower end of a predicted interval", 0.0, 256.0, predicted_lower_tokens),
+    Field("predicted_upper_tokens", "tokens", "its upper end", 0.0, 256.0, predicted_upper_tokens),
+    Field("ttft_left_s", "s", "until its TTFT limit; none, or met: absent", -1.0, 5.0, ttft_left_s),
+    Field("e2e_left_s", "s", "until its E2E limit; none: absent", -1.0, 30.0, e2e_left_s),
+)  # fmt: skip
+DEFAULT_WAITING = (
+    "prompt_tokens", "generated_tokens", "predicted_remaining_tokens", "age_s", "kv_wanted", "num_preemptions",
+)  # fmt: skip
+DEFAULT_RUNNING = (
+    "computed_tokens", "generated_tokens", "predicted_remaining_tokens", "age_s", "kv_held", "prefill_left_tokens",
+)  # fmt: skip
+
+
+@helper
+def _squash(x: float, scale: float) -> float:
+    return x / (abs(x) + scale) if x == x else ABSENT
+
+
+def _writer(fields: tuple[Field, ...]) -> Callable[..., Any]:
+    """(sim, record, address, at): write the fields of a record at float32 places `at`, `at` + 1, ..."""
+    names: dict[str, Any] = {f"value_{place}": field.value for place, field in enumerate(fields)}
+    names |= {"poke_single": poke_single, "squash": _squash}
+    lines = ["def write(sim, record, address, at):"]
+    for place, field in enumerate(fields):
+        value = f"value_{place}(sim, record)"
+        lines.append(f"    v{place} = " + (value if field.scale is None else f"squash({value}, {field.scale!r})"))
+    lines += [f"    poke_single(address, at + {place}, v{place})" for place in range(len(fields))]
+    exec("\n".join(lines), names)
+    return helper(names["write"])
+
+
+_write_server = _writer(SERVER_FIELDS)
+_NUM_SERVER = len(SERVER_FIELDS)
+
+
+@helper
+def _write_absent(address: int, start: int, end: int) -> None:
+    for place in range(start, end):
+        poke_single(address, place, ABSENT)
+
+
+@helper
+def _observe(sim: Any, address: int, write_waiting: Any, num_waiting: int, write_running: Any, num_running: int) -> int:
+    """The server's fields, those of K waiting and those of B running requests, into the agent's buffer."""
+    agent = agent_at(address, 0)
+    out = agent.observation
+    _write_server(sim, agent, out, 0)
+    at = _NUM_SERVER
+    end = at + num_waiting * agent.window_waiting
+    for place in range(window.size(agent)):
+        write_waiting(sim, request_at(sim.requests, window.row_at(agent, place)), out, at)
+        at += num_waiting
+    _write_absent(out, at, end)
+    at = end
+    end += num_running * agent.window_running
+    for place in range(agent.num_shown_running):
+        write_running(sim, request_at(sim.requests, peek(agent.running, place)), out, at)
+        at += num_running
+    _write_absent(out, at, end)
+    return 0
+
+
+_BY_NAME = {field.name: field for field in REQUEST_FIELDS}
+
+
+def fields_of(names: tuple[str, ...]) -> tuple[Field, ...]:
+    """The fields of a request by name. Raises KeyError."""
+    return tuple(_BY_NAME[name] for name in names)
+
+
+_write_waiting = _writer(fields_of(DEFAULT_WAITING))
+_write_running = _writer(fields_of(DEFAULT_RUNNING))
+_NUM_WAITING, _NUM_RUNNING = len(DEFAULT_WAITING), len(DEFAULT_RUNNING)
+
+
+def observe_service(sim: Any, address: int, number: int) -> int:
+    """Service: write the default observation of the agent at an address."""
+    return _observe(sim, address, _write_waiting, _NUM_WAITING, _write_running, _NUM_RUNNING)
+
+
+@cache
+def make_observe(waiting: tuple[str, ...], running: tuple[str, ...]) -> Callable[[Any, int, int], int]:
+    """The service for other fields, by name; it is compiled in every process, for a second or two."""
+    if (waiting, running) == (DEFAULT_WAITING, DEFAULT_RUNNING):
+        return observe_service
+    write_waiting, write_running = _writer(fields_of(waiting)), _writer(fields_of(running))
+    num_waiting, num_running = len(waiting), len(running)
+
+    def observe(sim: Any, address: int, number: int) -> int:
+        return _observe(sim, address, write_waiting, num_waiting, write_running, num_running)
+
+    return observe

@@ -1,0 +1,221 @@
+"""The waiting requests that an agent is shown: the oldest of them, and of the others those with the smallest keys.
+
+Which these are follows from who waits, not from how it came about: the window never goes stale. It holds rows in two
+sorted parts; everybody else lies in two heaps, by id and by (key, id), from which the window is refilled when somebody
+leaves it. Entries of requests that are no longer there go stale and are dropped when they come up.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from llmqgym.kernel import heap
+from llmqgym.kernel.jit import helper
+from llmqgym.kernel.memory import agent_at, entry_at, hidden_at, peek, poke, request_at
+from llmqgym.kernel.tables import Status
+
+_NOWHERE, _OLDEST, _SHORTEST = 0, 1, 2
+#: Predictions are summed up as whole numbers, at most this.
+_LONGEST = 1e9
+
+
+@helper
+def _comes_first(sim: Any, part: int, row: int, other: int) -> bool:
+    """Whether `row` stands before `other` in a part of the window."""
+    if part == _SHORTEST:
+        key, other_key = hidden_at(sim.hidden, row).key, hidden_at(sim.hidden, other).key
+        if key != other_key:
+            return key < other_key
+    return request_at(sim.requests, row).id < request_at(sim.requests, other).id
+
+
+@helper
+def _insert(sim: Any, agent: Any, part: int, row: int) -> None:
+    """Put a row into its place in a part that has room."""
+    hidden_at(sim.hidden, row).shown = part
+    if part == _OLDEST:
+        first, place = 0, agent.num_oldest
+        agent.num_oldest += 1
+    else:
+        first = agent.window_oldest
+        place = first + agent.num_shortest
+        agent.num_shortest += 1
+    while place > first:
+        before = peek(agent.window, place - 1)
+        if _comes_first(sim, part, before, row):
+            break
+        poke(agent.window, place, before)
+        place -= 1
+    poke(agent.window, place, row)
+
+
+@helper
+def _remove(sim: Any, agent: Any, part: int, row: int) -> None:
+    """Take a row out of a part of the window."""
+    hidden_at(sim.hidden, row).shown = _NOWHERE
+    place, end = 0, agent.num_oldest
+    if part == _OLDEST:
+        agent.num_oldest -= 1
+    else:
+        place = agent.window_oldest
+        end = place + agent.num_shortest
+        agent.num_shortest -= 1
+    while peek(agent.window, place) != row:
+        place += 1
+    for later in range(place + 1, end):
+        poke(agent.window, later - 1, peek(agent.window, later))
+
+
+@helper
+def _expected_tokens(request: Any) -> int:
+    """Output tokens to reckon with: predicted, or the declared cap."""
+    if math.isnan(request.predicted_output_tokens):
+        return request.max_output_tokens
+    return int(min(max(request.predicted_output_tokens, 0.0), _LONGEST))
+
+
+@helper
+def _count_unseen(agent: Any, request: Any, sign: int) -> None:
+    agent.num_unseen += sign
+    agent.unseen_prompt_tokens += sign * request.prompt_tokens
+    agent.unseen_predicted_tokens += sign * _expected_tokens(request)
+
+
+@helper
+def _push(sim: Any, agent: Any, row: int) -> None:
+    """Into both heaps."""
+    id, key = request_at(sim.requests, row).id, hidden_at(sim.hidden, row).key
+    agent.num_ages = heap.push(agent.ages, agent.num_ages, 0.0, id, row)
+    agent.num_keys = heap.push(agent.keys, agent.num_keys, key, id, row)
+
+
+@helper
+def _fill_heaps_anew(sim: Any, agent: Any) -> None:
+    """Without the stale entries: one in each heap for everybody who waits and is not shown."""
+    agent.num_ages = agent.num_keys = 0
+    for row in range(sim.capacity):
+        if request_at(sim.requests, row).status == Status.WAITING and hidden_at(sim.hidden, row).shown == _NOWHERE:
+            _push(sim, agent, row)
+
+
+@helper
+def _hide(sim: Any, agent: Any, row: int) -> None:
+    """A waiting request is out of sight, and has no score."""
+    hidden = hidden_at(sim.hidden, row)
+    hidden.shown, hidden.score = _NOWHERE, -1.0
+    _count_unseen(agent, request_at(sim.requests, row), 1)
+    if agent.num_ages == agent.heap_capacity or agent.num_keys == agent.heap_capacity:
+        _fill_heaps_anew(sim, agent)
+    else:
+        _push(sim, agent, row)
+
+
+@helper
+def _is_stale(sim: Any, entry: Any) -> bool:
+    request = request_at(sim.requests, entry.row)
+    shown = hidden_at(sim.hidden, entry.row).shown != _NOWHERE
+    return shown or request.status != Status.WAITING or request.id != entry.tie
+
+
+@helper
+def _oldest_unseen(sim: Any, agent: Any) -> int:
+    """Its row, -1: none."""
+    while agent.num_ages > 0:
+        entry = entry_at(agent.ages, 0)
+        if not _is_stale(sim, entry):
+            return entry.row
+        agent.num_ages = heap.pop(agent.ages, agent.num_ages)
+    return -1
+
+
+@helper
+def _shortest_unseen(sim: Any, agent: Any) -> int:
+    """Its row, -1: none."""
+    while agent.num_keys > 0:
+        entry = entry_at(agent.keys, 0)
+        if not _is_stale(sim, entry):
+            return entry.row
+        agent.num_keys = heap.pop(agent.keys, agent.num_keys)
+    return -1
+
+
+@helper
+def _oldest_of_the_shortest(sim: Any, agent: Any) -> int:
+    """The row of the smallest id in the second part, -1: it is empty."""
+    oldest = -1
+    for place in range(agent.window_oldest, agent.window_oldest + agent.num_shortest):
+        row = peek(agent.window, place)
+        if oldest < 0 or request_at(sim.requests, row).id < request_at(sim.requests, oldest).id:
+            oldest = row
+    return oldest
+
+
+@helper
+def _refill_oldest(sim: Any, agent: Any) -> None:
+    """Somebody has left the first part: the oldest of all others takes the place."""
+    row, shown = _oldest_unseen(sim, agent), _oldest_of_the_shortest(sim, agent)
+    if shown >= 0 and (row < 0 or request_at(sim.requests, shown).id < request_at(sim.requests, row).id):
+        _remove(sim, agent, _SHORTEST, shown)
+        _insert(sim, agent, _OLDEST, shown)
+        _refill_shortest(sim, agent)
+    elif row >= 0:
+        _count_unseen(agent, request_at(sim.requests, row), -1)
+        _insert(sim, agent, _OLDEST, row)
+
+
+@helper
+def _refill_shortest(sim: Any, agent: Any) -> None:
+    """Somebody has left the second part: the shortest of those out of sight takes the place."""
+    row = _shortest_unseen(sim, agent)
+    if row >= 0:
+        _count_unseen(agent, request_at(sim.requests, row), -1)
+        _insert(sim, agent, _SHORTEST, row)
+
+
+def join_service(sim: Any, row: int, number: int) -> int:
+    """Service: a request begins to wait, with the key that makes it short."""
+    agent = agent_at(sim.agent, 0)
+    hidden_at(sim.hidden, row).score = -1.0
+    for part in (_OLDEST, _SHORTEST):
+        if part == _OLDEST:
+            room, first, count = agent.window_oldest, 0, agent.num_oldest
+        else:
+            room, first = agent.window_waiting - agent.window_oldest, agent.window_oldest
+            count = agent.num_shortest
+        if count < room:
+            _insert(sim, agent, part, row)
+            return 0
+        if room == 0:
+            continue
+        last = peek(agent.window, first + room - 1)
+        if _comes_first(sim, part, row, last):
+            _remove(sim, agent, part, last)
+            _insert(sim, agent, part, row)
+            row = last
+    _hide(sim, agent, row)
+    return 0
+
+
+def leave_service(sim: Any, row: int, number: int) -> int:
+    """Service: a request of the window waits no longer; its status says so already."""
+    agent = agent_at(sim.agent, 0)
+    if hidden_at(sim.hidden, row).shown == _OLDEST:
+        _remove(sim, agent, _OLDEST, row)
+        _refill_oldest(sim, agent)
+    else:
+        _remove(sim, agent, _SHORTEST, row)
+        _refill_shortest(sim, agent)
+    return 0
+
+
+@helper
+def size(agent: Any) -> int:
+    """Requests in the window."""
+    return agent.num_oldest + agent.num_shortest
+
+
+@helper
+def row_at(agent: Any, place: int) -> int:
+    """The row of a place 0, 1, .. `size` - 1 of the window: the oldest, then the shortest."""
+    return peek(agent.window, place if place < agent.num_oldest else place - agent.num_oldest + agent.window_oldest)
