@@ -33,18 +33,21 @@ class Servers:
     """N servers and what their agents see, N fixed.
 
     Buffers, written in place by every step: `observations` float32 [N, D], `masks` int8 [N, A], `terms` float64 [N, T],
-    `scores` float32 [N, K + B] (read); and `agents`, AGENT[N], with `reward`, `dt_ps`, `invalid` and `outcome`.
+    `scores` float32 [N, K + B] (read); and `agents`, AGENT[N], with `reward`, `dt_ps`, `invalid` and `outcome`. With
+    two `buffers`, `flip` makes the next step write observations and masks into the other pair.
     """
 
-    def __init__(self, config: EnvConfig, num: int) -> None:
+    def __init__(self, config: EnvConfig, num: int, buffers: int = 1) -> None:
         self.config = config
         self.episodes = Episodes(config)
         self.size_waiting = len(config.waiting_fields) * config.window
         self.size_running = len(config.running_fields) * config.running
         size = len(SERVER_FIELDS) + self.size_waiting + self.size_running
         self.agents = np.zeros(num, tables.AGENT)
-        self.observations = np.zeros((num, size), np.float32)
-        self.masks = np.zeros((num, config.num_actions), np.int8)
+        self._pairs = [
+            (np.zeros((num, size), np.float32), np.zeros((num, config.num_actions), np.int8)) for _ in range(buffers)
+        ]
+        self._current = 0
         self.terms = np.zeros((num, len(TERM_NAMES)))
         self.scores = np.zeros((num, config.window + config.running), np.float32)
         self.drawn: list[dict[str, Any]] = [{} for _ in range(num)]
@@ -56,7 +59,27 @@ class Servers:
         self.simulators = [self._make_simulator() for _ in range(num)]
         for place in range(num):
             self._seat(place)
+        self._addresses = [tuple(self._row_addresses(part) for part in pair) for pair in self._pairs]
         self._blank = self.agents.copy()
+
+    @property
+    def observations(self) -> NDArray[np.float32]:
+        """Of the last step, float32 [N, D]."""
+        return self._pairs[self._current][0]
+
+    @property
+    def masks(self) -> NDArray[np.int8]:
+        """Of the last step, int8 [N, A]."""
+        return self._pairs[self._current][1]
+
+    def _row_addresses(self, array: NDArray[Any]) -> NDArray[np.int64]:
+        return np.array([self._view(row) for row in array], np.int64)
+
+    def flip(self) -> None:
+        """Leave what the last step has written as it is: the next one, of all servers, writes elsewhere."""
+        self._current = (self._current + 1) % len(self._pairs)
+        for table in (self.agents, self._blank):
+            table["observation"], table["mask"] = self._addresses[self._current]
 
     def __len__(self) -> int:
         return len(self.agents)
