@@ -21,6 +21,9 @@ from llmqgym.totals import Totals
 from llmqgym.workload.predictors.predictor import Looks
 from llmqgym.workload.source import PromptHashes
 
+#: (rows, dtype) -> a zeroed table.
+Allocate = Callable[[int, np.dtype], np.ndarray]
+
 #: Compositions between two looks at the progress bar, some tens of milliseconds.
 _EVENTS_A_CALL = 100_000
 _DEPARTURES = 8192
@@ -37,7 +40,8 @@ class Simulator:
     `step_by_step` advances iteration by iteration instead of from event to event, with the same result; a log and
     prefix caching need it and set it. `inline` compiles the kernel anew around the policy's hooks. Memory grows with
     the requests in the system. `hashes` say what is in the prompts, for prefix caching. `looks`: predictions are
-    refreshed while requests run (kernel/refreshing.py).
+    refreshed while requests run (kernel/refreshing.py). `departures`: room for all that will leave, in a table that
+    stays; None: one that is handed out and replaced. `allocate` gives the first tables their memory, zeroed.
     """
 
     def __init__(
@@ -51,12 +55,15 @@ class Simulator:
         log: bool = False,
         inline: bool = False,
         capacity: int = 1024,
-        departures: int = _DEPARTURES,
+        departures: int | None = None,
+        allocate: Allocate = np.zeros,
         looks: Looks | None = None,
         hashes: PromptHashes | None = None,
     ) -> None:
         self._arrays: dict[str, np.ndarray] = {}
-        self._simulators = np.zeros(1, tables.SIMULATOR)
+        self._allocate = allocate
+        self._keeps_departures = departures is not None
+        self._simulators = allocate(1, tables.SIMULATOR)
         self._empty = np.zeros(1, tables.SIMULATOR)  # the record of an empty server, with today's tables
         self._kernel = advance_inlining(policy.hooks()) if inline else advance
         self._departed: list[np.ndarray] = []
@@ -76,11 +83,14 @@ class Simulator:
             self._set_refreshing(sim, looks)
         if server.prefix_caching:
             self._set_prefix_caching(sim, server, hashes)
-        self._place("cohort_phases", np.zeros(int(sim.block_size), np.int64))
+        self._place("cohort_phases", allocate(int(sim.block_size), np.int64))
         self._place_profile(profile)
         self._empty[0] = sim
-        self._place_departures(departures)
+        if departures is not None:
+            self._place("departures", allocate(departures, tables.DEPARTURE))
+            self._note("departures_capacity", departures)
         self._grow(capacity)
+        self._allocate = np.zeros
         if log:
             self._place("log", np.zeros(3 * 65_536, np.int64))
             self._note("log_capacity", len(self._arrays["log"]))
@@ -244,7 +254,7 @@ class Simulator:
         if sim.refreshing:
             sizes["estimates"] = tables.ESTIMATE
         for name, dtype in sizes.items():
-            array = np.zeros(capacity, dtype)
+            array = self._allocate(capacity, dtype)
             if old:
                 array[:old] = self._arrays[name]
             self._place(name, array)
@@ -253,7 +263,7 @@ class Simulator:
         rows[sim.num_free_rows : sim.num_free_rows + len(fresh)] = fresh
         sim.num_free_rows += len(fresh)
         self._note("capacity", capacity)
-        if sim.departures_capacity < max(_DEPARTURES, 2 * capacity):
+        if not self._keeps_departures:
             self._drain()
             self._place_departures(max(_DEPARTURES, 2 * capacity))
 
@@ -288,7 +298,7 @@ class Simulator:
         if requests.dtype != tables.ARRIVAL:
             raise TypeError(f"requests have dtype {requests.dtype}: the kernel reads tables.ARRIVAL.")
         sim = self.record
-        if len(requests) > _DEPARTURES and self._on_departures is None:
+        if len(requests) > _DEPARTURES and self._on_departures is None and not self._keeps_departures:
             self._drain()
             self._place_departures(len(requests) + 2 * int(sim.capacity))
         self._place("arrivals", requests if len(requests) else np.zeros(1, tables.ARRIVAL))

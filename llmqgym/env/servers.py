@@ -27,6 +27,26 @@ from llmqgym.simulator import Simulator
 
 #: Requests in the system that there is room for at first: small tables stay in the processor's cache.
 _FIRST_ROWS = 256
+_CACHE_LINE = 64
+#: Of the arena for each server; tables larger than this (departures) stay outside.
+_BYTES_A_SERVER, _LARGE = 160 << 10, 128 << 10
+
+
+class Arena:
+    """One piece of zeroed memory for the tables of all servers: the system gives large pieces large pages, and what a
+    server needs lies together. What finds no place there gets memory of its own."""
+
+    def __init__(self, num_bytes: int) -> None:
+        self._bytes = np.zeros(num_bytes, np.uint8)
+        self._used = 0
+
+    def take(self, rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """A table of zeros, on a cache line of its own."""
+        size = -(-rows * np.dtype(dtype).itemsize // _CACHE_LINE) * _CACHE_LINE
+        if size > _LARGE or self._used + size > len(self._bytes):
+            return np.zeros(rows, dtype)
+        start, self._used = self._used, self._used + size
+        return self._bytes[start : start + rows * np.dtype(dtype).itemsize].view(dtype)
 
 
 class Servers:
@@ -56,6 +76,7 @@ class Servers:
         self._running = np.zeros((num, max(config.running, 1)), np.int64)
         self._heaps: list[list[NDArray[Any]]] = [[] for _ in range(num)]
         self._rows: list[NDArray[Any]] = []  # views whose addresses are in the records
+        self._arena = Arena(num * _BYTES_A_SERVER)
         self.simulators = [self._make_simulator() for _ in range(num)]
         for place in range(num):
             self._seat(place)
@@ -92,7 +113,8 @@ class Servers:
             config.engine,
             until_ps=config.until_ps,
             capacity=_FIRST_ROWS,
-            departures=config.num_requests + 2 * max(_FIRST_ROWS, 2 * config.num_requests),
+            departures=2 * config.num_requests + 2,  # nobody leaves twice, and those who run count once more
+            allocate=self._arena.take,
             looks=self.episodes.looks,
             hashes=self.episodes.hashes,
         )
@@ -128,7 +150,7 @@ class Servers:
         agent, needed = self.agents[place], 2 * int(self.simulators[place].record.capacity)
         if agent.heap_capacity >= needed:
             return
-        heaps = [np.zeros(needed, tables.ENTRY) for _ in range(2)]
+        heaps = [self._arena.take(needed, tables.ENTRY) for _ in range(2)]
         for new, old in zip(heaps, self._heaps[place], strict=False):
             new[: len(old)] = old
         self._heaps[place] = heaps

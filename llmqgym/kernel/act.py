@@ -97,7 +97,6 @@ def _displace(sim: Any, agent: Any, score: float) -> bool:
         return False
     preemption.preempt(sim, None, worst, agent.preempt_mode, True)
     hidden_at(sim.hidden, worst).score = -1.0
-    seat.look_at_running(sim, agent)
     return True
 
 
@@ -133,7 +132,7 @@ def _fill_by_score(sim: Any, agent: Any) -> None:
 @helper
 def _show(sim: Any, agent: Any) -> None:
     """Mask and observation."""
-    seat.look_at_running(sim, agent)
+    seat.bring_running_up_to_date(sim, agent)
     seat.write_mask(sim, agent)
     call_service(agent.observe_service, sim, sim.agent, 0)
 

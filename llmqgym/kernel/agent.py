@@ -12,7 +12,7 @@ from llmqgym.kernel import cohort, preemption, refreshing, window
 from llmqgym.kernel.batch import tokens_on_entry, tokens_wanted
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, count_free
-from llmqgym.kernel.memory import agent_at, hidden_at, peek, poke, poke_byte, request_at
+from llmqgym.kernel.memory import agent_at, hidden_at, peek, poke_byte, request_at
 from llmqgym.kernel.tables import Deciding, Mix
 
 # When it is asked
@@ -104,20 +104,16 @@ def short_service(sim: Any, row: int, number: int) -> int:
 
 
 @helper
-def look_at_running(sim: Any, agent: Any) -> None:
-    """The rows of the running requests that the agent is shown, last admitted first, brought up to date."""
-    num, row = 0, sim.last_running
-    while row >= 0 and num < agent.window_running:
-        request = request_at(sim.requests, row)
+def bring_running_up_to_date(sim: Any, agent: Any) -> None:
+    """The rows of the running requests that the agent is shown."""
+    for place in range(agent.num_shown_running):
+        row = peek(agent.running, place)
         hidden = hidden_at(sim.hidden, row)
         if hidden.together:
+            request = request_at(sim.requests, row)
             cohort.bring_up_to_date(sim, request, hidden)
             request.kv_blocks = blocks_for(sim, request.computed_tokens + sim.cohort_scheduled)
         refreshing.catch_up(sim, row)
-        poke(agent.running, num, row)
-        num += 1
-        row = request.previous
-    agent.num_shown_running = num
 
 
 @helper
@@ -167,6 +163,8 @@ def let_it_run(sim: Any, agent: Any) -> None:
 SERVICES = {
     "join_service": window.join_service,
     "leave_service": window.leave_service,
+    "enter_service": window.enter_service,
+    "exit_service": window.exit_service,
     "short_service": short_service,
     "asked_service": asked_service,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llmqgym.kernel.hooks import call_service
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.memory import hidden_at, request_at
 
@@ -24,6 +25,8 @@ def append_running(sim: Any, row: int) -> None:
         sim.first_running = row
     sim.last_running = row
     sim.num_running += 1
+    if sim.agent:
+        call_service(sim.enter_service, sim, row, 0)
 
 
 @helper
@@ -47,6 +50,8 @@ def remove_running(sim: Any, row: int) -> None:
     request.previous = -1
     request.next = -1
     sim.num_running -= 1
+    if sim.agent:
+        call_service(sim.exit_service, sim, row, 0)
 
 
 @helper

@@ -95,11 +95,23 @@ ARRIVAL = _table(
 
 #: What a policy may see of a request in the system. Only the kernel writes it.
 REQUEST = _table(
+    # what every iteration, and every observation, looks at comes first: two cache lines
     ("id", np.int64),  # 0, 1, 2 ... in order of arrival, over the whole run
     ("arrival_ps", np.int64),
     ("prompt_tokens", np.int64),
-    ("max_output_tokens", np.int64),
     ("predicted_output_tokens", np.float64),  # as of now: some predictors look again
+    ("computed_tokens", np.int64),  # in the KV cache (on the device or swapped)
+    ("generated_tokens", np.int64),
+    ("prefill_target_tokens", np.int64),  # in prefill until computed_tokens reaches it
+    ("kv_blocks", np.int64),  # held on the device
+    ("admit_seq", np.int64),  # counts admissions; -1 before the first
+    ("previous", np.int64),  # rows of the neighbours in the running batch or the list of held requests; -1: none
+    ("next", np.int64),
+    ("status", np.int64),  # a Status
+    ("first_token_ps", np.int64),
+    ("first_scheduled_ps", np.int64),
+    # what came with it
+    ("max_output_tokens", np.int64),
     ("initial_predicted_output_tokens", np.float64),  # as of its arrival
     ("predicted_lower_tokens", np.float64),
     ("predicted_upper_tokens", np.float64),
@@ -114,21 +126,12 @@ REQUEST = _table(
     ("program", np.int64),
     ("first_hash", np.int64),
     ("num_hashes", np.int64),
-    ("status", np.int64),  # a Status
-    ("computed_tokens", np.int64),  # in the KV cache (on the device or swapped)
-    ("generated_tokens", np.int64),
-    ("prefill_target_tokens", np.int64),  # in prefill until computed_tokens reaches it
-    ("kv_blocks", np.int64),  # held on the device
+    # what has happened to it
     ("host_blocks", np.int64),  # held in host memory
-    ("admit_seq", np.int64),  # counts admissions; -1 before the first
-    ("first_scheduled_ps", np.int64),
-    ("first_token_ps", np.int64),
     ("num_preemptions", np.int64, (4,)),  # by Mode
     ("lost_tokens", np.int64),  # computed and thrown away
     ("prefix_hit_tokens", np.int64),  # found in the cache, over all its admissions
     ("swapped_blocks", np.int64),  # out and in
-    ("previous", np.int64),  # rows of the neighbours in the running batch or the list of held requests; -1: none
-    ("next", np.int64),
 )
 
 #: What nobody but the kernel sees of a request; same row as in REQUEST.
@@ -138,13 +141,13 @@ HIDDEN = _table(
     ("stamp", np.int64),  # the cohort's clock when the REQUEST row was last brought up to date
     ("phase", np.int64),  # of a member of the cohort: (computed - clock) mod block_size
     ("scheduled_tokens", np.int64),  # in the iteration being composed
+    ("shown", np.int64),  # waiting in an agent's window: 1 among the oldest, 2 among the shortest; 0: not (window.py)
+    ("barred", np.int64),  # composition in which it was preempted, and may not come back
+    ("key", np.float64),  # by which the shortest are found
+    ("score", np.float64),  # that an agent gives it
     ("held", np.int64),  # 1: waiting with blocks on the device
     ("top_node", np.int64),  # of its stack of blocks, -1: empty (prefix caching)
     ("num_registered", np.int64),  # of its blocks, whose content is known
-    ("shown", np.int64),  # waiting in an agent's window: 1 among the oldest, 2 among the shortest; 0: not (window.py)
-    ("key", np.float64),  # by which the shortest are found
-    ("barred", np.int64),  # composition in which it was preempted, and may not come back
-    ("score", np.float64),  # that an agent gives it
 )
 
 #: Bins that a refreshed prediction may have.
@@ -351,6 +354,8 @@ SIMULATOR = _table(
     ("agent", np.int64),  # AGENT[1], 0: none
     ("join_service", np.int64),  # addresses of its functions
     ("leave_service", np.int64),
+    ("enter_service", np.int64),
+    ("exit_service", np.int64),
     ("short_service", np.int64),
     ("asked_service", np.int64),
     ("deciding", np.int64),  # a Deciding
@@ -409,7 +414,7 @@ AGENT = _table(
     ("num_unseen", np.int64),
     ("unseen_prompt_tokens", np.int64),
     ("unseen_predicted_tokens", np.int64),
-    ("running", np.int64),  # int64[B]: rows of the running requests shown
+    ("running", np.int64),  # int64[B]: rows of the running requests shown, the last admitted first
     ("num_shown_running", np.int64),
     # decisions
     ("news", np.int64),  # 1: somebody came or left since the last one

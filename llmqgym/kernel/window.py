@@ -1,8 +1,8 @@
-"""The waiting requests that an agent is shown: the oldest of them, and of the others those with the smallest keys.
+"""What an agent is shown of the queue: the oldest waiting requests, and of the others those with the smallest keys.
 
 Which these are follows from who waits, not from how it came about: the window never goes stale. It holds rows in two
 sorted parts; everybody else lies in two heaps, by id and by (key, id), from which the window is refilled when somebody
-leaves it. Entries of requests that are no longer there go stale and are dropped when they come up.
+leaves it. Of the running batch it shows the last admitted. Entries of requests that are no longer there go stale and are dropped when they come up.
 """
 
 from __future__ import annotations
@@ -206,6 +206,37 @@ def leave_service(sim: Any, row: int, number: int) -> int:
     else:
         _remove(sim, agent, _SHORTEST, row)
         _refill_shortest(sim, agent)
+    return 0
+
+
+def enter_service(sim: Any, row: int, number: int) -> int:
+    """Service: a request has been admitted; it is shown first."""
+    agent = agent_at(sim.agent, 0)
+    num = min(agent.num_shown_running + 1, agent.window_running)
+    for place in range(num - 1, 0, -1):
+        poke(agent.running, place, peek(agent.running, place - 1))
+    if num > 0:
+        poke(agent.running, 0, row)
+    agent.num_shown_running = num
+    return 0
+
+
+def exit_service(sim: Any, row: int, number: int) -> int:
+    """Service: a request is no longer running; if it was shown, one admitted earlier takes the free place."""
+    agent = agent_at(sim.agent, 0)
+    num, place = agent.num_shown_running, 0
+    while place < num and peek(agent.running, place) != row:
+        place += 1
+    if place == num:
+        return 0
+    for later in range(place + 1, num):
+        poke(agent.running, later - 1, peek(agent.running, later))
+    num -= 1
+    before = request_at(sim.requests, peek(agent.running, num - 1)).previous if num > 0 else sim.last_running
+    if before >= 0:
+        poke(agent.running, num, before)
+        num += 1
+    agent.num_shown_running = num
     return 0
 
 
