@@ -1,3 +1,7 @@
-"""llmqgym: a simulated LLM inference server for scheduling research. Importing it loads nothing heavy."""
+"""llmqgym: a simulated LLM inference server for scheduling research. Importing it registers its environments."""
+
+from llmqgym.registration import register_envs
 
 __version__ = "0.1.0"
+
+register_envs()
