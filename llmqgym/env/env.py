@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from llmqgym.env.config import make_config
 from llmqgym.env.outcome import episode_metrics
+from llmqgym.env.render import Viewer
 from llmqgym.env.servers import Servers
 from llmqgym.env.spaces import Cutter, action_space, observation_space
 from llmqgym.kernel.reward import TERM_NAMES
@@ -37,7 +38,7 @@ class LLMServerEnv(gym.Env[Any, Any]):
         self._command, self._reward, self._dt_ps = agents["command"], agents["reward"], agents["dt_ps"]
         self._outcome, self._invalid = agents["outcome"], agents["invalid"]
         self._num_decisions = 0
-        self._viewer: Any = None
+        self._viewer = Viewer(self.servers, render_mode, 0, self.metadata["render_fps"]) if render_mode else None
 
     @property
     def simulator(self) -> Any:
@@ -49,6 +50,8 @@ class LLMServerEnv(gym.Env[Any, Any]):
         super().reset(seed=seed)
         self.servers.begin(0, self.np_random)
         self._num_decisions = 0
+        if self._viewer is not None:
+            self._viewer.begin()
         mask = self.servers.masks[0].copy()
         info = {"action_mask": mask, "drawn": dict(self.servers.drawn[0])}
         if self.render_mode == "human":
@@ -58,6 +61,8 @@ class LLMServerEnv(gym.Env[Any, Any]):
     def step(self, action: SupportsInt | NDArray[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Carry out a command (or scores); see the class."""
         servers = self.servers
+        if self._viewer is not None:
+            self._viewer.note(action)
         if self._scores:
             servers.scores[0] = action
             self._command[0] = 0
@@ -67,9 +72,7 @@ class LLMServerEnv(gym.Env[Any, Any]):
         self._num_decisions += 1
         outcome = int(self._outcome[0])
         terminated = outcome in (Outcome.FINISHED, Outcome.STALLED)
-        truncated = not terminated and (
-            outcome == Outcome.HORIZON or self._num_decisions == self.config.max_decisions
-        )
+        truncated = not terminated and (outcome == Outcome.HORIZON or self._num_decisions == self.config.max_decisions)
         mask = servers.masks[0].copy()
         info = {
             "action_mask": mask,
@@ -90,3 +93,16 @@ class LLMServerEnv(gym.Env[Any, Any]):
     def action_masks(self) -> NDArray[np.bool_]:
         """The commands allowed now, bool [A], as sb3-contrib asks for them."""
         return self.servers.masks[0].view(np.bool_).copy()
+
+    def render(self) -> Any:
+        """What there is to see now: a frame uint8 [H, W, 3] for `rgb_array`, a text for `ansi`; for `human`, None, and
+        the frame in a window. Changes nothing. Warns, and returns None, without a render mode."""
+        if self._viewer is None:
+            gym.logger.warn("render() needs a render_mode: make the environment with one, e.g. 'rgb_array'.")
+            return None
+        return self._viewer.render()
+
+    def close(self) -> None:
+        """Close the window of `human`, if there is one; twice is fine."""
+        if self._viewer is not None:
+            self._viewer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -13,15 +14,17 @@ from numpy.typing import NDArray
 from llmqgym.checks import check_count
 from llmqgym.env.config import make_config
 from llmqgym.env.outcome import episode_metrics
+from llmqgym.env.render import Viewer
 from llmqgym.env.servers import Servers
 from llmqgym.env.spaces import Cutter, action_space, observation_space
-from llmqgym.errors import InputError
+from llmqgym.errors import InputError, unknown
 from llmqgym.kernel.act import Command
 from llmqgym.kernel.reward import TERM_NAMES
 from llmqgym.kernel.tables import PS_PER_S, Outcome
 
 Mask = NDArray[np.bool_]
 _MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
+_RENDER_MODES = ("rgb_array", "ansi")
 
 
 class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
@@ -57,8 +60,10 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
         if max_episode_steps is not None:
             settings.setdefault("max_decisions", max_episode_steps)
         self.config = make_config(**settings)
+        if render_mode not in (None, *_RENDER_MODES):
+            raise unknown("render_mode", str(render_mode), _RENDER_MODES)
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.metadata = {"render_modes": ["rgb_array", "ansi"], "render_fps": 20, "autoreset_mode": mode}
+        self.metadata = {"render_modes": list(_RENDER_MODES), "render_fps": 20, "autoreset_mode": mode}
         self.single_observation_space = observation_space(self.config)
         self.single_action_space = action_space(self.config)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -66,6 +71,7 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
         self.servers = Servers(self.config, num_envs, buffers=1 if copy else 2)
         self._same_step, self._copies, self._copy = mode == AutoresetMode.SAME_STEP, copies, copy
         self._cut = Cutter(self.config)
+        self._viewers = [Viewer(self.servers, render_mode, place) for place in range(num_envs)] if render_mode else []
         self._ended = np.zeros(num_envs, np.bool_)
         self._num_decisions = np.zeros(num_envs, np.int64)
         self._generators: list[np.random.Generator] = []
@@ -102,6 +108,8 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
     def step(self, actions: NDArray[Any]) -> tuple[Any, NDArray[np.float64], Mask, Mask, dict[str, Any]]:
         """Carry out a command (or scores) on every server; see `LLMServerEnv` and `gymnasium.vector.VectorEnv`."""
         servers, agents = self.servers, self.servers.agents
+        for viewer, action in zip(self._viewers, actions if self._viewers else (), strict=True):
+            viewer.note(action)
         if not self._copy:
             servers.flip()
         if self.config.action == "priority":
@@ -151,6 +159,8 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
     def _begin(self, place: int, infos: dict[str, Any]) -> None:
         self.servers.begin(place, self._generators[place])
         self._num_decisions[place] = 0
+        if self._viewers:
+            self._viewers[place].begin()
         self._add_info(infos, {"drawn": dict(self.servers.drawn[place])}, place)
 
     def _metrics(self, place: Any, outcomes: NDArray[np.int64]) -> dict[str, Any]:
@@ -198,3 +208,11 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
     def action_masks(self) -> Mask:
         """The commands allowed now, bool [N, A]."""
         return self.servers.masks.view(np.bool_).copy()
+
+    def render(self) -> tuple[Any, ...] | None:
+        """What there is to see of each server, as `LLMServerEnv.render` has it: N frames (7 ms and 1.8 MB each), or N
+        texts. Changes nothing. Warns, and returns None, without a render mode."""
+        if not self._viewers:
+            gym.logger.warn("render() needs a render_mode: make the environment with one, e.g. 'rgb_array'.")
+            return None
+        return tuple(viewer.render() for viewer in self._viewers)
