@@ -4,7 +4,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test test-all check test-nojit bench profiles clean help
+.PHONY: demo test test-all check test-nojit bench profiles gif clean help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,10 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 bench: $(STAMP) ## the kernel against its C twin; runs of up to ten million requests
 	$(VENV)/bin/llmqgym bench --markdown docs/results.md
 	$(PY) benchmarks/scale.py --markdown docs/results.md
+
+gif: $(DEV) ## draw docs/environment.gif, the environment's picture
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[plots,render]"
+	$(PY) docs/make_gif.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info

@@ -33,10 +33,12 @@ def write_ansi(scene: Scene) -> str:
 
 def _counters(scene: Scene) -> str:
     slots = "" if scene.max_running is None else f" of {scene.max_running:,}"
+    rejected = f"rejected {scene.num_rejected:,} · " if scene.num_rejected else ""
+    lost = f" ({scene.lost_tokens / scene.processed_tokens:.0%} lost)" if scene.lost_tokens else ""
     return (
         f"clock {scene.clock_s:.3f} s · iteration {scene.num_iterations:,} · finished {scene.num_finished:,} · "
-        f"running {scene.num_running:,}{slots} · waiting {scene.num_waiting:,} · preemptions "
-        f"{scene.num_preemptions:,} · {scene.requests_per_s:.2f} requests/s · {scene.tokens_per_s:,.0f} tokens/s"
+        f"{rejected}running {scene.num_running:,}{slots} · waiting {scene.num_waiting:,} · preemptions "
+        f"{scene.num_preemptions:,} · {scene.requests_per_s:.2f} requests/s · {scene.tokens_per_s:,.0f} tokens/s{lost}"
     )
 
 

@@ -47,7 +47,6 @@ class Scene:
     action: str  # the last one, in words
     num_kv_blocks: int | None
     used_kv_blocks: int
-    watermark_blocks: int
     max_batched_tokens: int | None
     budget_tokens: int  # of these, left in the iteration being composed
     max_running: int | None
@@ -116,7 +115,6 @@ def read_scene(servers: Servers, place: int, action: str = "", axes: tuple[int, 
         action=action,
         num_kv_blocks=_limit(sim.num_kv_blocks),
         used_kv_blocks=int(sim.num_kv_blocks - sim.free_kv_blocks),
-        watermark_blocks=int(sim.watermark_blocks),
         max_batched_tokens=_limit(sim.max_batched_tokens),
         budget_tokens=int(sim.budget_tokens),
         max_running=_limit(sim.max_running),
