@@ -24,7 +24,9 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "LLMServerSLO-v0": {
         "scenario": "slo",
         "reward": {"slo_misses": 1.0, "latency": 0.01},
-        "waiting_fields": ("prompt_tokens", "predicted_remaining_tokens", "age_s", "kv_wanted", "ttft_left_s", "e2e_left_s"),
+        "waiting_fields": (
+            "prompt_tokens", "predicted_remaining_tokens", "age_s", "kv_wanted", "ttft_left_s", "e2e_left_s",
+        ),
     },
 }  # fmt: skip
 

@@ -83,7 +83,7 @@ class Simulator:
             self._set_refreshing(sim, looks)
         if server.prefix_caching:
             self._set_prefix_caching(sim, server, hashes)
-        self._place("cohort_phases", allocate(int(sim.block_size), np.int64))
+        self._place("cohort_phases", allocate(int(sim.block_size), np.dtype(np.int64)))
         self._place_profile(profile)
         self._empty[0] = sim
         if departures is not None:
@@ -119,6 +119,34 @@ class Simulator:
         """The SIMULATOR record; its first fields are what hooks see as `server`."""
         return self._simulators[0]
 
+    def state(self) -> dict[str, Any]:
+        """Everything that the run so far has made of the server, copied: for `restore`."""
+        arrays = {name: array.copy() for name, array in self._arrays.items()}
+        departed = [rows.copy() for rows in self._departed]
+        return {
+            "record": self._simulators.copy(), "empty": self._empty.copy(), "arrays": arrays, "departed": departed,
+            "log": list(self._log_sink), "outcome": self._outcome,
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the `state` of a simulator of the same settings, of this process or another."""
+        addresses = {name: self.record[name] for name in self._empty.dtype.names or () if _is_address(name)}
+        self._simulators[0], self._empty[0] = state["record"][0], state["empty"][0]
+        for name, address in addresses.items():
+            self._note(name, address)
+        for name, array in state["arrays"].items():
+            mine = self._arrays.get(name)
+            if mine is None or mine.shape != array.shape:
+                dtype = tables.ARRIVAL if name == "arrivals" else array.dtype if mine is None else mine.dtype
+                mine = np.zeros(array.shape, dtype)
+            mine[...] = array
+            self._arrays[name] = mine
+            if name != "profile_table":
+                self._place(name, mine)
+        self._arrays["profile"]["table"] = address_of(self._arrays["profile_table"])
+        self._departed, self._log_sink = [rows.view(tables.DEPARTURE) for rows in state["departed"]], state["log"]
+        self._outcome = state["outcome"]
+
     @property
     def address(self) -> int:
         """Where the record is, for as long as the simulator lives."""
@@ -133,6 +161,10 @@ class Simulator:
     def request(self, row: int) -> Any:
         """The REQUEST record in a row."""
         return self._arrays["requests"][row]
+
+    def hidden(self, row: int) -> Any:
+        """The HIDDEN record in a row: the truth, and the kernel's own notes."""
+        return self._arrays["hidden"][row]
 
     def _set_server(self, sim: Any, server: ServerConfig, profile: IntegerProfile) -> None:
         self._server = server
@@ -400,6 +432,11 @@ class Simulator:
     def totals(self) -> Totals:
         """Counters and integrals so far."""
         return Totals.of(self.record, self._outcome.name.lower())
+
+
+def _is_address(name: str) -> bool:
+    """Of code, or of an agent: what a process, and whoever sits there, has for itself."""
+    return name == "agent" or name.endswith(("_hook", "_service"))
 
 
 def _longest_tokens(server: ServerConfig, profile: IntegerProfile, num_kv_blocks: int) -> int:

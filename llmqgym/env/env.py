@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, SupportsInt
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from llmqgym.env.config import make_config
 from llmqgym.env.outcome import episode_metrics
+from llmqgym.env.page import page
 from llmqgym.env.render import Viewer
 from llmqgym.env.servers import Servers
 from llmqgym.env.spaces import Cutter, action_space, observation_space
@@ -18,7 +19,7 @@ from llmqgym.kernel.tables import PS_PER_S, Outcome
 
 
 class LLMServerEnv(gym.Env[Any, Any]):
-    __doc__ = "PAGE"
+    __doc__ = page()
 
     metadata = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 20}  # noqa: RUF012 - Gymnasium's
 
@@ -34,11 +35,23 @@ class LLMServerEnv(gym.Env[Any, Any]):
         self.servers = Servers(self.config, 1)
         self._cut = Cutter(self.config) if self.config.observation == "dict" else None
         self._scores = self.config.action == "priority"
+        self._num_decisions = 0
+        self._viewer = Viewer(self.servers, render_mode, 0, self.metadata["render_fps"]) if render_mode else None
+        self._connect()
+
+    def _connect(self) -> None:
+        """Columns of the table of agents, once looked up."""
         agents = self.servers.agents
         self._command, self._reward, self._dt_ps = agents["command"], agents["reward"], agents["dt_ps"]
         self._outcome, self._invalid = agents["outcome"], agents["invalid"]
-        self._num_decisions = 0
-        self._viewer = Viewer(self.servers, render_mode, 0, self.metadata["render_fps"]) if render_mode else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        columns = ("_command", "_reward", "_dt_ps", "_outcome", "_invalid")
+        return {name: value for name, value in vars(self).items() if name not in columns}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._connect()
 
     @property
     def simulator(self) -> Any:
@@ -58,7 +71,7 @@ class LLMServerEnv(gym.Env[Any, Any]):
             self.render()
         return self._observe(mask), info
 
-    def step(self, action: SupportsInt | NDArray[Any]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Carry out a command (or scores); see the class."""
         servers = self.servers
         if self._viewer is not None:
@@ -67,7 +80,7 @@ class LLMServerEnv(gym.Env[Any, Any]):
             servers.scores[0] = action
             self._command[0] = 0
         else:
-            self._command[0] = action
+            self._command[0] = int(action)
         servers.act()
         self._num_decisions += 1
         outcome = int(self._outcome[0])
@@ -92,7 +105,7 @@ class LLMServerEnv(gym.Env[Any, Any]):
 
     def action_masks(self) -> NDArray[np.bool_]:
         """The commands allowed now, bool [A], as sb3-contrib asks for them."""
-        return self.servers.masks[0].view(np.bool_).copy()
+        return np.asarray(self.servers.masks[0], np.bool_)
 
     def render(self) -> Any:
         """What there is to see now: a frame uint8 [H, W, 3] for `rgb_array`, a text for `ansi`; for `human`, None, and

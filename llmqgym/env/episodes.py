@@ -52,7 +52,7 @@ class Episodes:
             self._table = as_table(build_workload(config.scenario))
             if len(self._table) < config.num_requests:
                 raise InputError(
-                    f"num_requests is {config.num_requests}, and the trace has {len(self._table)}: give at most as many."
+                    f"num_requests is {config.num_requests}, and the trace has {len(self._table)}: give that or less."
                 )
         self._predictor = self._predictor_spec()
 
@@ -67,8 +67,9 @@ class Episodes:
     @property
     def looks(self) -> Looks | None:
         """How predictions are refreshed, if they are."""
-        fixed = self._predictor is not None and self._config.randomise.sigma is None
-        return make_predictor(self._predictor).looks(0) if fixed else None
+        if self._predictor is None or self._config.randomise.sigma is not None:
+            return None
+        return make_predictor(self._predictor).looks(0)
 
     @property
     def hashes(self) -> PromptHashes | None:
@@ -154,5 +155,3 @@ class Episodes:
             factor = rate_per_s / found.rate_at(rho)
             requests["arrival_ps"] = np.rint(requests["arrival_ps"] * factor).astype(np.int64)
         return requests
-
-

@@ -32,6 +32,13 @@ _CACHE_LINE = 64
 _BYTES_A_SERVER, _LARGE = 160 << 10, 128 << 10
 
 
+#: Fields of AGENT that say where something is.
+_ADDRESSES = (
+    "simulator", "window", "ages", "keys", "running", "scores", "observe_service", "observation", "mask", "terms",
+    "weights",
+)  # fmt: skip
+
+
 class Arena:
     """One piece of zeroed memory for the tables of all servers: the system gives large pieces large pages, and what a
     server needs lies together. What finds no place there gets memory of its own."""
@@ -83,6 +90,44 @@ class Servers:
         self._addresses = [tuple(self._row_addresses(part) for part in pair) for pair in self._pairs]
         self._blank = self.agents.copy()
 
+    def __reduce__(self) -> Any:
+        return _restored, (self.config, len(self), len(self._pairs), self._state())
+
+    def _state(self) -> dict[str, Any]:
+        """Everything that the episodes so far have made of the servers, copied."""
+        return {
+            "simulators": [each.state() for each in self.simulators],
+            "agents": self.agents.copy(),
+            "heaps": [[heap.copy() for heap in pair] for pair in self._heaps],
+            "arrays": [array.copy() for array in self._buffers()],
+            "drawn": [dict(each) for each in self.drawn],
+            "current": self._current,
+        }
+
+    def _buffers(self) -> list[NDArray[Any]]:
+        pairs = [array for pair in self._pairs for array in pair]
+        return [*pairs, self.terms, self.scores, self._windows, self._running]
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Go on from the `_state` of as many servers of the same settings."""
+        fresh = self.agents.copy()
+        for place, simulator in enumerate(self.simulators):
+            simulator.restore(state["simulators"][place])
+            self._fit_heaps(place)
+            for mine, theirs in zip(self._heaps[place], state["heaps"][place], strict=True):
+                mine[: len(theirs)] = theirs
+        for mine, theirs in zip(self._buffers(), state["arrays"], strict=True):
+            mine[...] = theirs
+        for name in self.agents.dtype.names or ():
+            if name not in _ADDRESSES:
+                self.agents[name] = state["agents"][name]
+            elif name not in ("ages", "keys"):
+                self.agents[name] = fresh[name]
+        self.agents["heap_capacity"] = self._blank["heap_capacity"]
+        self.drawn, self._current = state["drawn"], state["current"]
+        self.flip_to(self._current)
+        self.agents["allowed"] = self.agents["mask"]
+
     @property
     def observations(self) -> NDArray[np.float32]:
         """Of the last step, float32 [N, D]."""
@@ -98,7 +143,11 @@ class Servers:
 
     def flip(self) -> None:
         """Leave what the last step has written as it is: the next one, of all servers, writes elsewhere."""
-        self._current = (self._current + 1) % len(self._pairs)
+        self.flip_to((self._current + 1) % len(self._pairs))
+
+    def flip_to(self, number: int) -> None:
+        """Let the next step write into this pair of buffers."""
+        self._current = number
         for table in (self.agents, self._blank):
             table["observation"], table["mask"] = self._addresses[self._current]
 
@@ -181,17 +230,25 @@ class Servers:
         while True:
             outcomes, waiting = self.agents["outcome"], self.agents["command"] != Command.PASS_OVER
             waiting &= (outcomes > Outcome.HORIZON) & (outcomes != Outcome.DECISION)
-            for place in np.flatnonzero(waiting):
+            for place in np.flatnonzero(waiting).tolist():
                 self.simulators[place].attend(Outcome(int(outcomes[place])))
                 self._fit_heaps(place)
             self.agents["command"] = np.where(waiting, int(Command.GO_ON), int(Command.PASS_OVER))
             if not act(self.agents):
                 return
 
-    def has_ended(self, place: int) -> bool:
-        """Whether nothing more can happen on a server."""
-        return bool(self.agents["outcome"][place] <= Outcome.HORIZON)
+    def waiting_rows(self, place: int) -> NDArray[np.int64]:
+        """Rows of the waiting requests that a server shows, in order."""
+        agent, oldest = self.agents[place], self.config.oldest
+        shown = self._windows[place]
+        return np.concatenate([shown[: agent.num_oldest], shown[oldest : oldest + agent.num_shortest]])
 
-    def outcome(self, place: int) -> Outcome:
-        """Why the last step of a server ended: DECISION, or FINISHED, STALLED, HORIZON."""
-        return Outcome(int(self.agents["outcome"][place]))
+    def running_rows(self, place: int) -> NDArray[np.int64]:
+        """Rows of the running requests that a server shows, the last admitted first."""
+        return self._running[place, : self.agents[place].num_shown_running]
+
+
+def _restored(config: EnvConfig, num: int, buffers: int, state: dict[str, Any]) -> Servers:
+    servers = Servers(config, num, buffers)
+    servers._restore(state)
+    return servers

@@ -34,7 +34,8 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
     default; that step's action is ignored and its reward 0), or in the SAME_STEP, with `infos["final_obs"]` and
     `infos["final_info"]`. `copies` = C: every C servers in a row meet the same arrivals, episode by episode, so that
     what one does better than another is not luck. `copy=False` returns the two buffers that are written in turn:
-    observations and masks stand until the step after the next. `max_episode_steps`: `max_decisions` by Gymnasium's name.
+    observations and masks stand until the step after the next. `max_episode_steps` is `max_decisions` by
+    Gymnasium's name.
 
     `reset(seed=s)` seeds server i with s + i // C; a list gives one seed a server.
     """
@@ -99,10 +100,9 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             seeds = [None if first is None else first + group for group in groups for _ in range(self._copies)]
         else:
             seeds = seed
-        known = self._generators or [None] * self.num_envs
         self._generators = [
-            old if each is None and old is not None else seeding.np_random(each)[0]
-            for each, old in zip(seeds, known, strict=True)
+            self._generators[place] if each is None and self._generators else seeding.np_random(each)[0]
+            for place, each in enumerate(seeds)
         ]
 
     def step(self, actions: NDArray[Any]) -> tuple[Any, NDArray[np.float64], Mask, Mask, dict[str, Any]]:
@@ -207,7 +207,7 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
 
     def action_masks(self) -> Mask:
         """The commands allowed now, bool [N, A]."""
-        return self.servers.masks.view(np.bool_).copy()
+        return self.servers.masks.astype(np.bool_)
 
     def render(self) -> tuple[Any, ...] | None:
         """What there is to see of each server, as `LLMServerEnv.render` has it: N frames (7 ms and 1.8 MB each), or N

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from llmqgym.kernel import agent as seat
-from llmqgym.kernel import preemption, reward, window
+from llmqgym.kernel import reward, window
 from llmqgym.kernel.batch import admit, tokens_on_entry
 from llmqgym.kernel.hooks import call_service
 from llmqgym.kernel.jit import entry_point, helper
@@ -33,11 +33,12 @@ _TOKENS, _BLOCKS = 0, 1
 
 
 class Command(IntEnum):
-    """Commands below those of the action space: 0 run, 1 .. K admit, K + 1 .. K + B preempt."""
+    """Commands beside those of the action space, 0 run, 1 .. K admit, K + 1 .. K + B preempt: far from any of them, so
+    that no action is taken for one."""
 
     RUN = 0
-    GO_ON = -1  # the border has helped: on to the next decision
-    PASS_OVER = -2  # this server has no step now
+    GO_ON = -(1 << 61)  # the border has helped: on to the next decision
+    PASS_OVER = -(1 << 62)  # this server has no step now
 
 
 @helper
@@ -45,7 +46,7 @@ def _obey(sim: Any, agent: Any) -> bool:
     """Carry out a command; whether time may pass. One that is not allowed does nothing."""
     command = agent.command
     agent.invalid = 0
-    if command < 0 or command > agent.window_waiting + agent.window_running or peek_byte(agent.mask, command) == 0:
+    if command < 0 or command > agent.window_waiting + agent.window_running or peek_byte(agent.allowed, command) == 0:
         agent.invalid = 1
         return False
     if command == Command.RUN:
@@ -95,7 +96,7 @@ def _displace(sim: Any, agent: Any, score: float) -> bool:
             worst, worst_score, worst_id = row, its_score, request.id
     if worst < 0 or blocks < sim.lacking_blocks:
         return False
-    preemption.preempt(sim, None, worst, agent.preempt_mode, True)
+    seat.send_away(sim, agent, worst)
     hidden_at(sim.hidden, worst).score = -1.0
     return True
 
@@ -173,3 +174,12 @@ def act(agents: np.ndarray) -> int:
         if agent.command != Command.PASS_OVER and not _step(simulator_at(agent.simulator, 0), agent):
             num_waiting += 1
     return num_waiting
+
+
+@entry_point
+def probe(agents: np.ndarray, index: int, place: int) -> int:
+    """Tokens that the waiting request in a place of a server's window would have if it entered now; 0, with `lack` and
+    `lacking_blocks` in the server's record, if it cannot."""
+    agent = agents[index]
+    sim = simulator_at(agent.simulator, 0)
+    return tokens_on_entry(sim, None, window.row_at(agent, place))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmqgym.kernel import cohort, preemption, refreshing, window
-from llmqgym.kernel.batch import tokens_on_entry, tokens_wanted
+from llmqgym.kernel.batch import reserve_for_decodes, tokens_on_entry, tokens_wanted
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, count_free
 from llmqgym.kernel.memory import agent_at, hidden_at, peek, poke_byte, request_at
@@ -120,6 +120,7 @@ def bring_running_up_to_date(sim: Any, agent: Any) -> None:
 def write_mask(sim: Any, agent: Any) -> None:
     """1 where a command is allowed: run, admit the k-th of the window, preempt the b-th running request."""
     short = sim.deciding == Deciding.SHORT
+    agent.allowed = agent.mask
     poke_byte(agent.mask, 0, 0 if short else 1)
     num = window.size(agent) if sim.deciding == Deciding.OPEN and may_admit(sim) else 0
     agent.num_admissible = 0
@@ -149,6 +150,7 @@ def send_away(sim: Any, agent: Any, row: int) -> None:
         preemption.preempt(sim, None, row, sim.victim_mode, False)
         return
     preemption.preempt(sim, None, row, agent.preempt_mode, True)
+    reserve_for_decodes(sim)
 
 
 @helper

@@ -190,14 +190,20 @@ def _blocks_decodes_need(sim: Any) -> int:
 
 
 @helper
+def reserve_for_decodes(sim: Any) -> None:
+    """Newcomers leave free what those that decode need in this iteration, where they come first."""
+    if sim.mix == Mix.PREFILL_FIRST_MIXED:
+        sim.reserved_kv_blocks = _blocks_decodes_need(sim)
+
+
+@helper
 def _find_place(sim: Any, hooks: Any, row: int) -> bool:
     """Preempt somebody in favour of a waiting request, if the policy does that and it helps: hold frees no blocks."""
     if sim.preempt_hook == 0 or sim.lack == _TOKENS or (sim.lack == _BLOCKS and sim.preempt_mode == Mode.HOLD):
         return False
     if not preemption.displace(sim, hooks, row, sim.lacking_blocks):
         return False
-    if sim.mix == Mix.PREFILL_FIRST_MIXED:
-        sim.reserved_kv_blocks = _blocks_decodes_need(sim)
+    reserve_for_decodes(sim)
     return True
 
 
@@ -290,8 +296,7 @@ def _serve_together(sim: Any, hooks: Any) -> bool:
 def _open_prefill_first(sim: Any, hooks: Any) -> None:
     if sim.num_decoding < sim.num_running:
         _running_pass(sim, hooks, PREFILLS, sim.first_running)
-    if sim.mix == Mix.PREFILL_FIRST_MIXED:
-        sim.reserved_kv_blocks = _blocks_decodes_need(sim)
+    reserve_for_decodes(sim)
 
 
 @helper

@@ -25,10 +25,15 @@ def _compile(kind: str, function: Callable[..., float]) -> Any:
     signature = SIGNATURES[kind]
     options = {"error_model": "numpy", "nopython": True}
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
-    with suppress(RuntimeError):  # no file behind the function (typed at a prompt), or no folder to write to
-        setattr(compiled, "_cache", StampedCache(function))  # noqa: B010 - numba's stub does not show it
+    if function.__closure__ is None:  # what a closure holds has no name by which another process could find it
+        _keep_on_disk(compiled, function)
     compiled.compile()
     return compiled
+
+
+def _keep_on_disk(compiled: Any, function: Callable[..., float]) -> None:
+    with suppress(RuntimeError):  # no file behind the function (typed at a prompt), or no folder to write to
+        setattr(compiled, "_cache", StampedCache(function))  # noqa: B010 - numba's stub does not show it
 
 
 def address_of_hook(kind: str, function: Callable[..., float] | None) -> int:

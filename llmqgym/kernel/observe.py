@@ -1,8 +1,8 @@
 """What an agent sees, as float32 numbers: three tables of fields, from which spaces, filling and docs are made.
 
 Every field is scaled by a fixed rule, so that policies need no running statistics: a share is as it is, an amount x
-becomes x / (|x| + scale), which is 1/2 at `scale` and below 1 for ever. ABSENT fills the places of requests that are not
-there; an unknown prediction is ABSENT too. Nothing here leads to what a server does not know.
+becomes x / (|x| + scale), which is 1/2 at `scale` and below 1 for ever. ABSENT fills the places of requests that are
+not there; an unknown prediction is ABSENT too. Nothing here leads to what a server does not know.
 
 A new field is a function and a line of a table; its place in DEFAULT_* puts it into everybody's observation.
 """
@@ -216,7 +216,10 @@ REQUEST_FIELDS = (
     Field("prompt_tokens", "tokens", "prompt", 0.0, 512.0, prompt_tokens),
     Field("generated_tokens", "tokens", "output so far", 0.0, 256.0, generated_tokens),
     Field("computed_tokens", "tokens", "in the KV cache, or swapped out of it", 0.0, 512.0, computed_tokens),
-    Field("predicted_remaining_tokens", "tokens", "predicted output less the output so far; below 0: outlived", -1.0, 256.0, predicted_remaining_tokens),
+    Field(
+        "predicted_remaining_tokens", "tokens", "predicted output less that so far; below 0: outlived", -1.0, 256.0,
+        predicted_remaining_tokens,
+    ),
     Field("age_s", "s", "since the arrival", 0.0, 10.0, age_s),
     Field("kv_wanted", "share", "KV blocks that prompt and output so far lack", 0.0, None, kv_wanted),
     Field("kv_held", "share", "KV blocks held", 0.0, None, kv_held),
@@ -239,7 +242,7 @@ DEFAULT_RUNNING = (
 
 
 @helper
-def _squash(value: float, scale: float) -> float:
+def _squash(value: float, scale: float) -> Any:
     """In single precision, which divides faster; ABSENT for nan."""
     x = np.float32(value)
     return x / (abs(x) + np.float32(scale)) if x == x else np.float32(ABSENT)

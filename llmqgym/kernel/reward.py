@@ -1,4 +1,4 @@
-"""The terms of an agent's reward: what a step has cost, each by itself. A new term is a function and a line of TERMS."""
+"""The terms of an agent's reward: what a step has cost. A new term is a function and a line of TERMS."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ class Term:
 
 
 TERMS = (
-    Term("latency", "requests x s", "- integral of the requests in the system: adds up to - the times in system", latency),
-    Term("ttft", "requests x s", "- integral of the requests without a token: adds up to - the TTFTs", ttft),
+    Term("latency", "requests x s", "- integral of the requests in the system: in all - the times in system", latency),
+    Term("ttft", "requests x s", "- integral of the requests without a token: in all - the TTFTs", ttft),
     Term("preemptions", "1", "- preemptions", preemptions),
     Term("lost_tokens", "tokens", "- tokens whose KV was thrown away", lost_tokens),
     Term("slo_misses", "1", "- requests that finished beyond one of their limits", slo_misses),
@@ -109,9 +109,9 @@ TERMS = (
 TERM_NAMES = tuple(term.name for term in TERMS)
 
 
-def _writer() -> Callable[..., Any]:
+def _writer() -> Any:
     """All terms of TERMS, one after the other, into agent.terms, and their weighted sum."""
-    names = {f"value_{place}": term.value for place, term in enumerate(TERMS)} | {
+    names: dict[str, Any] = {f"value_{place}": term.value for place, term in enumerate(TERMS)} | {
         "poke_double": poke_double,
         "peek_double": peek_double,
     }

@@ -269,8 +269,8 @@ def _advance(sim: Any, hooks: Any, max_events: int) -> int:
 
 
 def advance_service(sim: Any, max_events: int, number: int) -> int:
-    """Service: the loop. The policy's hooks are called through the addresses in the record: compiled once, kept on disk,
-    for every policy and for agents."""
+    """Service: the loop. The policy's hooks are called through the addresses in the record: compiled once, kept on
+    disk, for every policy and for agents."""
     return _advance(sim, None, max_events)
 
 

@@ -429,6 +429,7 @@ AGENT = _table(
     ("observe_service", np.int64),
     ("observation", np.int64),  # float32[D]
     ("mask", np.int64),  # int8[1 + K + B]
+    ("allowed", np.int64),  # the mask last written, by which a command is judged
     # what came of it (reward.py)
     ("terms", np.int64),  # float64[T]
     ("weights", np.int64),  # float64[T]

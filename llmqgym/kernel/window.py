@@ -1,8 +1,9 @@
-"""What an agent is shown of the queue: the oldest waiting requests, and of the others those with the smallest keys.
+"""What an agent is shown: the oldest waiting requests, of the others those with the smallest keys, the last admitted.
 
-Which these are follows from who waits, not from how it came about: the window never goes stale. It holds rows in two
-sorted parts; everybody else lies in two heaps, by id and by (key, id), from which the window is refilled when somebody
-leaves it. Of the running batch it shows the last admitted. Entries of requests that are no longer there go stale and are dropped when they come up.
+Which these are follows from who waits, not from how it came about: the window never goes stale. Of the waiting queue
+it holds rows in two sorted parts; everybody else lies in two heaps, by id and by (key, id), from which the window is
+refilled when somebody leaves it. Entries of requests that are no longer there go stale and are dropped when they come
+up. Of the running batch it holds the rows of the last admitted.
 """
 
 from __future__ import annotations

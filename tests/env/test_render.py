@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+import subprocess
 import sys
 import time
 from typing import Any
@@ -230,9 +233,21 @@ def test_many_servers(mode: str) -> None:
     many.close()
 
 
-def test_importing_the_environment_does_not_import_pygame() -> None:
-    import subprocess
+@pytest.mark.parametrize("mode", MODES)
+def test_copies_are_seen_as_their_originals(mode: str) -> None:
+    env = LLMServerEnv(render_mode=mode, **SETTINGS)
+    env.reset(seed=2)
+    for _ in range(25):
+        env.step(shortest_first(env))
+        env.render()
+    for twin in (copy.deepcopy(env), pickle.loads(pickle.dumps(env))):
+        assert twin._viewer.scene() == env._viewer.scene()
+        assert same(twin.render(), env.render())
+        twin.step(0)
+    env.close()
 
+
+def test_importing_the_environment_does_not_import_pygame() -> None:
     code = "import sys, llmqgym.env.env, llmqgym.env.vector_env; sys.exit('pygame' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
