@@ -28,5 +28,5 @@ def test_command(command: str) -> None:
 
 
 def test_both_are_there() -> None:
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
     assert "simulate" in COMMANDS

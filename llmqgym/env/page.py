@@ -86,6 +86,13 @@ again (`info["metrics"]["outcome"]` is "stalled"); `truncated` at `until_s` of s
 steps. `info["metrics"]` of the last step has the figures of the episode.
 
 The same seed, settings and actions give the same bits, alone or in a vector of any size.
+
+## Rendering
+
+`render_mode="rgb_array"` gives frames uint8 `[612, 960, 3]`, `"human"` shows them in a window at the metadata's
+`render_fps` (both need `pip install "llmqgym[render]"`), `"ansi"` gives text. Each running request is a bar: its prompt
+to the left, its output to the right, against what is predicted. Rendering reads, and changes nothing; a vector of
+servers renders to a tuple, a frame or a text for each.
 """
 
 
