@@ -71,5 +71,6 @@ def _draw_output(pen: Pen, axis: Axis, y: int, height: int, request: Request, pa
 
 def draw_stripes(pen: Pen, left: int, right: int, y: int, height: int, colour: theme.Colour) -> None:
     """Of tokens that were lost, and are to be computed again."""
+    pen.box(left, y, right - left, height, theme.PAPER)
     for x in range(left, right, _PERIOD):
         pen.box(x, y, min(_STRIPE, right - x), height, colour)
