@@ -43,10 +43,21 @@ def record(env: gym.Env[Any, Any]) -> list[NDArray[np.uint8]]:
     return frames
 
 
+def palette_of(frame: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """256 colours of a frame, int64 [256, 3]: each that which those before it serve worst, over all pixels."""
+    colours, counts = np.unique(frame.reshape(-1, 3), axis=0, return_counts=True)
+    colours = colours.astype(np.int64)
+    chosen = [int(counts.argmax())]
+    distance = ((colours - colours[chosen[0]]) ** 2).sum(axis=1)
+    while len(chosen) < 256:
+        chosen.append(int((distance * counts).argmax()))
+        distance = np.minimum(distance, ((colours - colours[chosen[-1]]) ** 2).sum(axis=1))
+    return colours[chosen]
+
+
 def index(frames: list[NDArray[np.uint8]]) -> list[Image.Image]:
-    """The frames in the 256 commonest colours of the last, which stay as they are; others become the nearest."""
-    colours, counts = np.unique(frames[-1].reshape(-1, 3), axis=0, return_counts=True)
-    palette = colours[np.argsort(-counts, kind="stable")[:256]].astype(np.int64)
+    """The frames in the palette of the last one, each pixel in the nearest colour."""
+    palette = palette_of(frames[-1])
     images = []
     for frame in frames:
         codes, places = np.unique(frame.astype(np.int64) @ (1 << 16, 1 << 8, 1), return_inverse=True)
