@@ -198,3 +198,8 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
     def action_masks(self) -> Mask:
         """The commands allowed now, bool [N, A]."""
         return self.servers.masks.astype(np.bool_)
+
+    @property
+    def copies(self) -> int:
+        """Servers in a row that meet the same arrivals."""
+        return self._copies
