@@ -36,7 +36,7 @@ def run_example(name: str, *args: str, python: str = sys.executable) -> str:
 @pytest.mark.skipif(not find_spec("torch"), reason="torch is not installed: the extra [train]")
 def test_ppo_learns() -> None:
     """In a fraction of the default's decisions far better than a random valid policy."""
-    found = run_example("ppo_single_file.py", "--total-steps", "600000")
+    found = run_example("ppo_single_file.py", "--total-steps", "400000")
     times = {name: float(value) for name, value in re.findall(r"^(\w.*?) +([\d.]+) s$", found, re.MULTILINE)}
     assert times.keys() == {"random", "first come first served", "PPO"}
     assert times["PPO"] < times["random"] / 2
