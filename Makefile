@@ -3,8 +3,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
+TRAIN := $(VENV)/.installed-train
 
-.PHONY: demo test test-all check test-nojit bench profiles gif clean help
+.PHONY: demo test test-all check test-nojit test-train bench profiles gif clean help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,17 +21,24 @@ $(DEV): $(STAMP)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $(DEV)
 
+$(TRAIN): $(DEV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data]"
+	@touch $(TRAIN)
+
 demo: $(STAMP) ## install, simulate the built-in chat traffic, show the result
 	$(VENV)/bin/llmqgym simulate --scenario chat
 
 test: $(DEV) check ## static checks and the test suite
 	$(PY) -m pytest -q -n 2 -m "not slow"
 
-test-all: $(DEV) check test-nojit ## the same with the slow tests and without JIT
+test-all: $(TRAIN) check test-nojit ## the same with the slow tests, those that train, and without JIT
 	$(PY) -m pytest -q -n 2 --hypothesis-profile=thorough
 
 test-nojit: $(DEV) ## the whole suite in plain Python, slow
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n 2 -m "not slow" --hypothesis-profile=nojit
+
+test-train: $(TRAIN) ## what needs torch: Stable-Baselines3 and the examples
+	$(PY) -m pytest -q tests/env/test_sb3.py tests/test_examples.py llmqgym/sb3.py
 
 check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff check .

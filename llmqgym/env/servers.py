@@ -78,6 +78,7 @@ class Servers:
         self.terms = np.zeros((num, len(TERM_NAMES)))
         self.scores = np.zeros((num, config.window + config.running), np.float32)
         self.drawn: list[dict[str, Any]] = [{} for _ in range(num)]
+        self.episode_of: dict[int, Episode] = {}  # by server: the one it is in
         self._weights = np.array(config.reward)
         self._windows = np.zeros((num, config.window), np.int64)
         self._running = np.zeros((num, max(config.running, 1)), np.int64)
@@ -212,7 +213,7 @@ class Servers:
     def begin(self, place: int, rng: np.random.Generator) -> None:
         """A new episode on one server, up to its first decision; its steps get no reward."""
         episode: Episode = self.episodes.draw(rng)
-        self.drawn[place] = episode.drawn
+        self.drawn[place], self.episode_of[place] = episode.drawn, episode
         self.simulators[place].restart(episode.profile, episode.looks_seed)
         self.agents[place] = self._blank[place]
         self.simulators[place].feed(episode.requests)

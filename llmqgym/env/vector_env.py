@@ -216,3 +216,8 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             gym.logger.warn("render() needs a render_mode: make the environment with one, e.g. 'rgb_array'.")
             return None
         return tuple(viewer.render() for viewer in self._viewers)
+
+    @property
+    def copies(self) -> int:
+        """Servers in a row that meet the same arrivals."""
+        return self._copies
