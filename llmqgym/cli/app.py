@@ -17,6 +17,7 @@ from llmqgym.cli.profile import app as profile_app
 from llmqgym.cli.simulate import simulate
 from llmqgym.cli.theory import theory
 from llmqgym.cli.trace import app as trace_app
+from llmqgym.cli.validate import validate
 from llmqgym.cli.workload import app as workload_app
 from llmqgym.errors import InputError
 from llmqgym.files import OutputError
@@ -47,6 +48,7 @@ app.command()(simulate)
 app.command()(load)
 app.command()(bound)
 app.command()(theory)
+app.command()(validate)
 app.command("list")(list_names)
 app.add_typer(predictor_app, name="predictor")
 app.add_typer(profile_app, name="profile")

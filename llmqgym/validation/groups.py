@@ -19,8 +19,18 @@ class Group:
     summary: str
 
 
+_HERE = "llmqgym.validation"
+
 GROUPS: Mapping[str, Group] = {
-    "bounds": Group("llmqgym.validation.bounds", "certified lower bounds against exact optima of small instances"),
+    "vllm": Group(f"{_HERE}.vllm", "decisions of the real vLLM scheduler, step by step"),
+    "prefix-cache": Group(f"{_HERE}.prefix_cache", "what caching finds, and that it changes nothing else"),
+    "formulas": Group(f"{_HERE}.formulas", "closed forms against the printed tables of mean responses"),
+    "textbook": Group(f"{_HERE}.textbook", "the simulated textbook queue against the same tables"),
+    "token-rounds": Group(f"{_HERE}.token_rounds", "rounds of a token budget: stability, lock-in, batch lists"),
+    "multi-bin": Group(f"{_HERE}.multi_bin", "throughput of batches run to completion, by number of bins"),
+    "unit-rounds": Group(f"{_HERE}.unit_rounds", "examples worked by hand, MC-SF's inequality, flow control"),
+    "eviction-cycle": Group(f"{_HERE}.eviction", "identical requests: how much of the bound each admission reaches"),
+    "bounds": Group(f"{_HERE}.bounds", "certified lower bounds and MC-SF against exact optima of small instances"),
 }
 
 
