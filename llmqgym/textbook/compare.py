@@ -76,7 +76,9 @@ def _remarks(asked: Asked, found: Estimate, within: float) -> list[str]:
     """Why the interval is not what it should be."""
     wanted = jobs_wanted(asked.queue, asked.heavy)
     if found.num_jobs < wanted:
-        return [f"N is too small for its interval to be trusted, take {wanted:.2g} jobs: large ones are too rare"]
+        return [
+            f"N is too small for its interval to be trusted, take {wanted:.2g} jobs: so long a memory, so rare a size"
+        ]
     if found.relative > within:
         more = math.ceil(found.num_jobs * (found.relative / within) ** 2)
         return [f"N is too small for a half-width of {within:.1%}, take {more:.2g} jobs"]

@@ -22,8 +22,9 @@ Floats = NDArray[np.float64]
 
 #: A share of the law's second moment (or mean) that comes from its largest jobs, and how many of them a sample needs.
 RARE_SHARE, RARE_JOBS = 0.05, 50
-#: Batches shorter than this many relaxation times, 1 / (1 - load)^2 mean jobs, depend on each other.
-RELAXATIONS = 4.0
+#: Batches shorter than this many relaxation times depend on each other: 1 / (1 - load)^2 jobs, times E[X^2] / 2 where
+#: that matters. With 4 of them 79 % of the intervals of FCFS at load 0.95 hold the formula, with 25 of them 95 %.
+RELAXATIONS = 25.0
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def jobs_wanted(queue: Queue, heavy: bool, num_batches: int = 40) -> int:
     `heavy`: whether the mean response depends on the second moment of sizes, as it does wherever a large job is not
     always preempted; else the mean counts.
     """
-    memory = num_batches * RELAXATIONS / (1 - queue.load) ** 2
+    slow = max(queue.law.second_moment / 2, 1.0) if heavy else 1.0
+    memory = num_batches * RELAXATIONS * slow / (1 - queue.load) ** 2
     rare = RARE_JOBS / float(queue.law.sf(np.array([_largest(queue.law, 2 if heavy else 1)]))[0])
     return math.ceil(max(memory, rare))
 

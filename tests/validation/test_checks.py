@@ -10,6 +10,7 @@ import pytest
 
 from llmqgym.errors import InputError
 from llmqgym.kernel.jit import COMPILED
+from llmqgym.metrics.decision_log import steps
 from llmqgym.validation import GROUPS, Check, Measured, NotRun, Verdict, beside, bounds, checks_of, report, vllm_logs
 from llmqgym.validation.check import Sense
 from llmqgym.validation.run import make, run_checks
@@ -84,6 +85,17 @@ def test_a_log_that_was_changed_is_noticed() -> None:
     assert "step 3" in found
     assert len(vllm_logs.mismatches(replace(log, footer={**log.footer, "steps": 0}))) == 2
     assert vllm_logs.mismatches(replace(log, steps=log.steps[:-1]))
+
+
+def test_a_log_with_a_clock_is_replayed_by_its_clock() -> None:
+    """Iterations of 20 ticks and one for each token: the kernel's own log stands in for one of vLLM's."""
+    log = vllm_logs.read_log("t01_chunk_order")
+    log = replace(log, header={**log.header, "params": {**log.params, "step_base": 20, "step_per_token": 1}})
+    assert log.unit_ps is None
+    lines = list(steps(vllm_logs.replay(log, log=True).log_triples(), None))
+    assert lines[1]["t"] == 20 + sum(tokens for _, tokens in lines[0]["s"])
+    assert not list(vllm_logs.differing_steps(replace(log, steps=lines), lines))
+    assert any("step 1:" in line for line in vllm_logs.mismatches(log))
 
 
 def test_a_bound_that_is_none_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
