@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
 
-.PHONY: demo test test-all check test-nojit test-train bench profiles gif clean help
+.PHONY: demo test test-all check test-nojit test-train validate bench profiles gif clean help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+validate: $(STAMP) ## every proof again, some twenty minutes; the short form is part of `make test`
+	$(VENV)/bin/llmqgym validate --markdown docs/validation.md
 
 bench: $(STAMP) ## the kernel against its C twin; runs of up to ten million requests
 	$(VENV)/bin/llmqgym bench --markdown docs/results.md

@@ -145,7 +145,7 @@ def _side_by_side(
     try:
         with ProcessPoolExecutor(num, context, initializer=_enter, initargs=(board,)) as pool:
             try:
-                with _out_of_reach_of_interrupts():
+                with out_of_reach_of_interrupts():
                     runs = [pool.submit(_run_beside, work, place, each) for place, each in enumerate(scenarios)]
                     # The pool notices the death of the process that was started last only after another submit.
                     pool.submit(int).cancel()
@@ -175,7 +175,7 @@ def _gather(
 
 
 @contextmanager
-def _out_of_reach_of_interrupts() -> Iterator[None]:
+def out_of_reach_of_interrupts() -> Iterator[None]:
     """Processes started meanwhile never see Ctrl-C: only this one answers it, and stops them."""
     if sys.platform == "win32":
         yield
@@ -205,10 +205,10 @@ _boards: list[_Board] = []  # of a process in a pool, one
 def _enter(board: _Board) -> None:
     """The first thing that a process of a pool does."""
     _boards.append(board)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A pool's process waits for work for ever, though its owner may have been killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from llmqgym import files
 from llmqgym.cli.app import app
 from llmqgym.cli.output import duration
+from llmqgym.validation.vllm_logs import GOLDEN
 
-GOLDEN = Path(__file__).parent / "golden"
 HEADER = "arrival_time_s,prompt_tokens,output_tokens\n"
 SMALL = ["--scenario", "textbook-queue", "--requests", "20"]
 

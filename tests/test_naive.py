@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import naive_cache
 import pytest
-from golden_logs import NAMES, UNIT_PS, GoldenLog, assert_same_steps, read_log
 from naive import Policy, Profile, Request, Server, Simulator
+
+from llmqgym.validation.vllm_logs import GOLDEN, UNIT_PS, VllmLog, differing_steps, names_in, read_log
 
 POLICIES = {
     "fcfs": Policy(),
@@ -13,7 +14,7 @@ POLICIES = {
 }
 
 
-def simulate(log: GoldenLog) -> Simulator:
+def simulate(log: VllmLog) -> Simulator:
     """The twin run on the trace and the settings of a log's header."""
     params = log.params
     settings = {name: value for name, value in log.server.items() if name != "prefix_caching"}
@@ -28,12 +29,12 @@ def simulate(log: GoldenLog) -> Simulator:
     return kind(requests, Server(**settings), Profile(base=UNIT_PS), POLICIES[params["policy"]], log=True).run()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", names_in(GOLDEN))
 def test_golden_log(name: str) -> None:
     log = read_log(name)
     footer = log.footer
     sim = simulate(log)
-    assert_same_steps(log, sim.steps)
+    assert not list(differing_steps(log, sim.steps))
     assert sim.status == "finished"
     assert [r.first_token_ps // UNIT_PS - 1 for r in sim.requests] == footer["first_token_iter"]
     assert [r.finish_ps // UNIT_PS - 1 for r in sim.requests] == footer["finish_iter"]

@@ -16,7 +16,6 @@ from llmqgym.workload.generate import poisson_lognormal
 from llmqgym.workload.traces.open import open_trace, read_trace
 from llmqgym.workload.workload import Workload, make_workload
 
-TRACE = Path(__file__).parents[2] / "shared" / "traces" / "dev" / "mooncake_conversation.csv.gz"
 CACHING = ServerConfig(prefix_caching=True)
 
 
@@ -85,14 +84,6 @@ def test_streamed_hashes_are_those_of_the_table(tmp_path: Path, monkeypatch: pyt
     results = [simulate(each, policy=make_policy("vllm"), server=CACHING) for each in (whole, streamed)]
     assert results[0].departures.tobytes() == results[1].departures.tobytes()
     assert results[0].summary["prefix_cache_hits"] > 0
-
-
-@pytest.mark.skipif(not COMPILED, reason="an hour of traffic takes hours in plain Python")
-@pytest.mark.skipif(not TRACE.exists(), reason="the traces are not part of the project")
-def test_an_infinite_cache_finds_what_the_trace_holds() -> None:
-    """Whole blocks of 16 tokens in the ideal hits that the trace states, the last token excepted, summed up."""
-    result = run(read_trace(TRACE), prefix_caching=True, num_kv_blocks=2**40)
-    assert result.summary["prefix_cache_hits"] == 54_097_440
 
 
 def test_a_budget_without_bounds_is_refused() -> None:

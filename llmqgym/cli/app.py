@@ -15,7 +15,9 @@ from llmqgym.cli.load import load
 from llmqgym.cli.predictor import app as predictor_app
 from llmqgym.cli.profile import app as profile_app
 from llmqgym.cli.simulate import simulate
+from llmqgym.cli.theory import theory
 from llmqgym.cli.trace import app as trace_app
+from llmqgym.cli.validate import validate
 from llmqgym.cli.workload import app as workload_app
 from llmqgym.errors import InputError
 from llmqgym.files import OutputError
@@ -45,6 +47,8 @@ app = typer.Typer(
 app.command()(simulate)
 app.command()(load)
 app.command()(bound)
+app.command()(theory)
+app.command()(validate)
 app.command("list")(list_names)
 app.add_typer(predictor_app, name="predictor")
 app.add_typer(profile_app, name="profile")

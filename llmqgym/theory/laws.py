@@ -23,6 +23,8 @@ NORMAL_TAIL = 7.0
 MAX_POWER = 700.0
 #: Least spread of a law: one that is nearly certain has no use for predictions, and would need too many nodes.
 MIN_SPREAD = 0.05
+#: Points of ln x between which a law that has nothing better is inverted.
+SAMPLE_POINTS = 100_001
 
 
 class Law(ABC):
@@ -68,6 +70,14 @@ class Law(ABC):
         """E[X^order], order 0, 1 or 2."""
         return (1.0, 1.0, self.second_moment)[order]
 
+    def sample(self, num: int, rng: np.random.Generator) -> Floats:
+        """Independent sizes [num], by inverting P(X > x) between points of ln x that are close to each other."""
+        low, high = self.support
+        points = np.linspace(math.log(low), math.log(high), SAMPLE_POINTS)
+        tail = self.sf(np.exp(points)) / self.moment(0)
+        sizes: Floats = np.exp(np.interp(rng.random(num), tail[::-1], points[::-1]))
+        return sizes
+
 
 @dataclass(frozen=True)
 class Weibull(Law):
@@ -100,6 +110,11 @@ class Weibull(Law):
             self.scale * math.exp(-LOG_TAIL / self.shape),
             self.scale * LOG_TAIL ** (1 / self.shape),
         )
+
+    def sample(self, num: int, rng: np.random.Generator) -> Floats:
+        """Powers of exponential variables."""
+        sizes: Floats = self.scale * rng.standard_exponential(num) ** (1 / self.shape)
+        return sizes
 
     def _power(self, x: Floats) -> Floats:
         """(x / scale)^shape, cut where its exponential is nothing."""
@@ -142,6 +157,11 @@ class Lognormal(Law):
         """Below 7 standard deviations, and above 7 as E[X^2; X > x] counts them."""
         low = -NORMAL_TAIL * self.sigma - self.sigma**2 / 2
         return math.exp(low), math.exp(NORMAL_TAIL * self.sigma + 1.5 * self.sigma**2)
+
+    def sample(self, num: int, rng: np.random.Generator) -> Floats:
+        """Exponentials of normal variables."""
+        sizes: Floats = np.exp(self.sigma * rng.standard_normal(num) - self.sigma**2 / 2)
+        return sizes
 
     def _standard(self, x: Floats) -> Floats:
         values: Floats = (np.log(x) + self.sigma**2 / 2) / self.sigma

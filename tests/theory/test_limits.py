@@ -21,6 +21,7 @@ from llmqgym.theory import (
     srpt,
     trail,
 )
+from llmqgym.theory.skip_predict import short_jobs
 
 LAWS = [make_law(spec) for spec in ("exponential", "weibull:shape=0.5", "weibull:shape=3", "lognormal:sigma=1.2")]
 PREDICTIONS = [
@@ -122,3 +123,11 @@ def test_narrow_laws_are_resolved() -> None:
     law, prediction = make_law("weibull:shape=5"), make_prediction("uniform:a=1")
     for formula in (spjf, sprpt, skip_predict):
         assert srpt(law, 0.999) <= formula(law, 0.999, prediction) <= fcfs(law, 0.999)
+
+
+def test_predictions_cost_what_is_bought() -> None:
+    law, prediction = LAWS[0], make_prediction("exponential")
+    share_long = 1 - short_jobs(law, prediction, 1.0)[0]
+    free = skip_predict(law, 0.8, prediction, threshold=1.0)
+    paid = skip_predict(law, 0.8, prediction, threshold=1.0, cheap_cost=0.1, expensive_cost=0.5)
+    assert paid == pytest.approx(free + 0.1 + 0.5 * share_long)

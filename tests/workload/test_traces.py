@@ -19,7 +19,7 @@ from llmqgym.workload.traces.open import FORMATS, read_lengths, read_trace
 from llmqgym.workload.workload import Workload, make_requests, make_workload, seconds_to_ps
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GOLDEN = sorted((REPOSITORY / "tests" / "golden").glob("*.csv"))
+GOLDEN = sorted((REPOSITORY / "llmqgym" / "validation" / "golden").glob("*.csv"))
 REAL = REPOSITORY.parent / "shared" / "traces" / "dev"
 MS_PS = PS_PER_S // 1000
 
