@@ -19,7 +19,8 @@ from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel.tables import PS_PER_S
 from llmqgym.policy import Policy
 from llmqgym.simulator import Simulator
-from llmqgym.workload.workload import make_requests
+from llmqgym.workload.source import PromptHashes
+from llmqgym.workload.workload import make_requests, make_workload
 
 SPECS = (
     "linear:base_ms=10,token_ms=0.3,decode_ms=0.5,kv_ms=0.02,square_ms=0.001",
@@ -64,6 +65,7 @@ class Instance:
     requests: Any
     server: ServerConfig
     profile: IntegerProfile
+    hashes: PromptHashes | None = None
 
     @property
     def serial_ps(self) -> int:
@@ -76,7 +78,9 @@ class Instance:
 def run(instance: Instance, requests: Any, policy: Policy) -> Any:
     """The departures of a run that may end before all have left: a policy may thrash."""
     until = int(requests["arrival_ps"][-1]) + 10 * instance.serial_ps
-    simulator = Simulator(instance.server, instance.profile, policy, until_ps=until, capacity=16)
+    simulator = Simulator(
+        instance.server, instance.profile, policy, until_ps=until, capacity=16, hashes=instance.hashes
+    )
     simulator.run(iter([requests]))
     return simulator.departures()
 
@@ -143,6 +147,44 @@ def crowd(rng: np.random.Generator, num: int) -> Instance:
     return made
 
 
+def sharing(rng: np.random.Generator, num: int) -> Instance:
+    """Few requests or many, with prefixes in common: by groups, by hashes, or as turns of conversations."""
+    made = few(rng, num) if rng.random() < 0.7 else crowd(rng, num)
+    made = replace(made, server=replace(made.server, prefix_caching=True))
+    prompts, kind = made.requests["prompt_tokens"], rng.random()
+    if kind < 0.5:
+        group = rng.integers(-1, 3, num)
+        tokens = np.minimum(np.stack([prompts, prompts // 2, np.full(num, 16)])[int(rng.integers(3))], prompts)
+        made.requests["prefix_group"], made.requests["prefix_tokens"] = group, np.where(group >= 0, tokens, 0)
+        if kind < 0.4:
+            return made
+    part = int(rng.choice([1, 4, 6, 16]))
+    ids = [_turn(rng, i, -(-int(prompt) // part)) for i, prompt in enumerate(prompts)]
+    hashed = make_workload(
+        "hashed", {}, arrival_ps=made.requests["arrival_ps"], prompt_tokens=prompts,
+        output_tokens=made.requests["output_tokens"], hash_ids=ids, hash_block_tokens=part,
+        prefix_group=made.requests["prefix_group"], prefix_tokens=made.requests["prefix_tokens"],
+    )  # fmt: skip
+    return replace(made, requests=hashed.requests, hashes=hashed.hashes)
+
+
+def _turn(rng: np.random.Generator, i: int, num_parts: int) -> list[int]:
+    """Hashes of a prompt that leaves one of three conversations somewhere."""
+    conversation, leaves = int(rng.integers(3)), int(rng.choice([1, 3, 8, 100]))
+    return [100 * conversation + k if k < leaves else 1000 + 100 * i + k for k in range(num_parts)]
+
+
+def taking_back_no_chunk(server: ServerConfig) -> list[Policy]:
+    """Those of the family that preempt nobody whose prompt is under way in the composition that has scheduled it: with
+    chunks that are whole prompts, all that leave the order of the running pass alone."""
+    whole = server.max_batched_tokens >= 2048 and not server.long_prefill_token_threshold
+    return [
+        policy
+        for policy in FAMILY
+        if policy.mix_key is None and (whole or (policy.preempt is None and policy.mix != "prefill_first_mixed"))
+    ]
+
+
 def _instance(rng: np.random.Generator, arrival_s: Any, prompts: Any, outputs: Any) -> Instance:
     size = int(rng.choice([1, 4, 16]))
     server = ServerConfig(
@@ -159,8 +201,11 @@ def _instance(rng: np.random.Generator, arrival_s: Any, prompts: Any, outputs: A
     return replace(made, server=replace(server, idle_step_s=max(made.serial_ps / PS_PER_S / 2000, 1e-9)))
 
 
-def search(rng: np.random.Generator, instance: Instance, bounds: LatencyBounds, tries: int) -> dict[str, float]:
+def search(
+    rng: np.random.Generator, instance: Instance, bounds: LatencyBounds, tries: int, family: list[Policy] | None = None
+) -> dict[str, float]:
     """The largest bound / mean of each bound that a local search against one of them comes to; fails above 1."""
+    family = FAMILY if family is None else family
     requests = instance.requests.copy()
     aim = str(rng.choice([*bounds.e2e_s, *bounds.ttft_s, "crowding", "crowding"]))
     best: dict[str, float] = {}
@@ -168,7 +213,7 @@ def search(rng: np.random.Generator, instance: Instance, bounds: LatencyBounds, 
     for _ in range(tries):
         tried = _neighbour(rng, at, instance)
         requests["priority"], requests["predicted_output_tokens"] = tried[0], tried[1] + requests["arrival_ps"]
-        found = check(bounds, run(instance, requests, FAMILY[tried[2]]))
+        found = check(bounds, run(instance, requests, family[tried[2] % len(family)]))
         if found is None:
             continue
         best = {name: max(ratio, best.get(name, 0.0)) for name, ratio in found.items()}

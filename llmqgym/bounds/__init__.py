@@ -5,9 +5,13 @@
 instances exactly, by search (`unit_search`), and `unit_program` by the integer program.
 """
 
+from llmqgym.bounds.hits import Hits, ideal_hits
 from llmqgym.bounds.server import LatencyBounds, latency_bounds
 from llmqgym.bounds.unit_optimum import optimum
 from llmqgym.bounds.unit_program import program_optimum, relaxation
 from llmqgym.bounds.unit_rounds import Optimum, UnitRounds
 
-__all__ = ["LatencyBounds", "Optimum", "UnitRounds", "latency_bounds", "optimum", "program_optimum", "relaxation"]
+__all__ = [
+    "Hits", "LatencyBounds", "Optimum", "UnitRounds", "ideal_hits", "latency_bounds", "optimum", "program_optimum",
+    "relaxation",
+]  # fmt: skip

@@ -16,7 +16,6 @@ from llmqgym.bounds.alone import Alone
 from llmqgym.bounds.minorant import Line, lines
 from llmqgym.bounds.needs import Needs
 from llmqgym.hardware.integers import IntegerProfile
-from llmqgym.kernel.tables import PS_PER_S
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +35,7 @@ class _Shares:
     """What a pass lasts at least: `fixed` + b of each token made + z of each prompt chunk; of requests [n], in ps."""
 
     fixed: float
-    chunks: Floats  #: passes for the prompt
+    chunks: Floats  #: passes for the prompt that the request takes part in
     prompt: Floats  #: z, over all chunks
     made: Floats  #: tokens made after the first
     total: Floats  #: sum of b over them
@@ -116,7 +115,7 @@ def crowding(needs: Needs, profile: IntegerProfile, least: Alone) -> float:
     The best is taken over the lines below the profile, k, u and L. Nothing is assumed of the arrivals, but it is of use
     only where they go on for much longer than a request takes.
     """
-    span = float(needs.release_s[-1]) * PS_PER_S
+    span = float(needs.release_ps[-1])
     floor = least.prefill + least.decodes(needs)
     below = [_shares(needs, profile, line) for line in lines(profile, needs.max_tokens)]
     found = []
@@ -165,7 +164,7 @@ def _without_end(shares: _Shares, others: _Shares, left: float, span: float) -> 
 
 def _best_end(needs: Needs, candidate: _Candidate, span: float, floor: Floats) -> float:
     """Over prices and lengths of the end."""
-    since = span - needs.release_s * PS_PER_S
+    since = span - needs.release_ps
     best = 0.0
     for factor in _PRICES:
         at = candidate.at.scaled(factor)
@@ -205,7 +204,7 @@ def _shares(needs: Needs, profile: IntegerProfile, line: Line) -> _Shares:
     levels = np.unique(np.quantile(each[n > 0], quantiles)) if (n > 0).any() else np.zeros(0)
     return _Shares(
         fixed=line.fixed + min(profile.decode_base, profile.prefill_base),
-        chunks=needs.chunks.astype(np.float64),
+        chunks=needs.own_chunks.astype(np.float64),
         prompt=prompt,
         made=n,
         total=first * n + per_context * needs.context,
