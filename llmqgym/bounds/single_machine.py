@@ -8,9 +8,10 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-Times = NDArray[Any]
+Times = NDArray[np.int64] | NDArray[np.float64]
 
 
 def least_total_response(release: Times, work: Times) -> float:
