@@ -50,16 +50,11 @@ def _settle_all(search: Search, until: float, time_limit_s: float) -> None:
     """In ascending order, so that each set comes after its parts."""
     for members in range(1, len(search.least)):
         nodes = _NODES
-        while not settle(search, members, nodes):
-            nodes *= 4
+        while time.monotonic() > until or not settle(search, members, nodes):
             if time.monotonic() > until:
-                raise _unproved(len(search.arrival), time_limit_s)
-    if time.monotonic() > until:
-        raise _unproved(len(search.arrival), time_limit_s)
-
-
-def _unproved(num: int, time_limit_s: float) -> InputError:
-    return InputError(
-        f"no proof of optimality for {num} requests within {time_limit_s:g} s: take fewer or shorter requests, or a "
-        "longer time limit."
-    )
+                num = len(search.arrival)
+                raise InputError(
+                    f"no proof of optimality for {num} requests within {time_limit_s:g} s: take fewer or shorter "
+                    "requests, or a longer time limit."
+                )
+            nodes *= 4
