@@ -16,7 +16,6 @@ from llmqgym.bounds.alone import Alone
 from llmqgym.bounds.minorant import Line, lines
 from llmqgym.bounds.needs import Needs
 from llmqgym.hardware.integers import IntegerProfile
-from llmqgym.kernel.tables import PS_PER_S
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +35,7 @@ class _Shares:
     """What a pass lasts at least: `fixed` + b of each token made + z of each prompt chunk; of requests [n], in ps."""
 
     fixed: float
-    chunks: Floats  #: passes for the prompt
+    chunks: Floats  #: passes for the prompt that the request takes part in
     prompt: Floats  #: z, over all chunks
     made: Floats  #: tokens made after the first
     total: Floats  #: sum of b over them
@@ -83,40 +82,25 @@ class _Multipliers:
 
 
 def crowding(needs: Needs, profile: IntegerProfile, least: Alone) -> float:
-    """Least sum of E2E times in ps. Own derivation.
+    """Least sum of E2E times in ps. Own derivation, step by step in docs/bounds.md ("Crowding").
 
-    **Passes.** A pass lasts t >= a + sum b_j + sum z_c: a > 0 fixed, b_j for each token j made in it, z_c for each
-    chunk of a prompt (`_shares`); by another line below the profile t >= a' + sum b'_j + sum z'_c. N >= m requests are
-    in the system meanwhile, m those that take part. For a price k >= 0 of time,
-    (N + k) t >= m (a + sum b) + N sum z + k (a' + sum b' + sum z').
+    A pass lasts a + sum b + sum z at least (`_Shares`), and by another line below the profile a' + sum b' + sum z'. It
+    costs all N >= m in the system its time, m those that take part, and k >= 0 more is paid for time as such. Requests
+    whose tokens share a pass have waited for one another's prompts, which counts by levels R_l of r = z / n with
+    multipliers u_l. With x = k a' - sum_l d_l u_l^2 / 2 >= 0, d_l = R_l - R_(l-1), every request brings
 
-    **Pairs.** If i and j ever make tokens in the same pass, the one whose prompt is begun later has the other in the
-    system during all of its prompt. So the sum of N z over all chunks is at least the sum of z_i, plus min(z_i, z_j)
-    over such pairs. Of n_i and n_j tokens they make at most min(n_i, n_j) in passes that they share, so that each pass
-    brings at least min(r_i, r_j), r = z / n, for each pair in it. With levels R_1 < R_2 < .., d_l = R_l - R_(l-1), and
-    n_l the tokens in the pass whose r reaches R_l, these add up to at least sum_l d_l (n_l^2 - n_l) / 2, and that to
-    sum_l d_l ((u_l - 1/2) n_l - u_l^2 / 2) for any u_l.
+        V_i = a (chunks + n) + z + k (z' + sum b') + 2 sqrt(x) sum sqrt b + n sum_(l: R_l <= r) d_l (u_l - 1/2).
 
-    **Tokens.** With x = k a' - sum_l d_l u_l^2 / 2 >= 0, for the tokens j of a pass
-    m (a + sum b) + k a' - sum d u^2 / 2 >= sum_j (a + 2 sqrt(x b_j)) + a per chunk, as by Cauchy-Schwarz
-    2 sqrt(x) sum sqrt(b_j) <= x + (sum sqrt b_j)^2 <= x + m sum b_j. Summed over all passes, every request brings
+    k falls to 0 within L after the last arrival T; w_i in [0, 1] of the time of i is used for all this, and the rest
+    makes up for what the fall loses: 1 - w_i = l_i / (L + T - arrival_i), l_i = V_i - V_i(k = 0); where that is above
+    1, w_i = 0 and the least time of i counts. So, with a, z, n and the pairs' term times w_i and b under the root too,
 
-        V_i = a (chunks + n) + z + k (z' + sum b') + 2 sqrt(x) sum sqrt b + n sum_(l: R_l <= r) d_l (u_l - 1/2),
-
-    and the sum of E2E is at least sum V_i - k times the time from the first arrival to the end of the schedule.
-
-    **The end** may be late. Let k be constant until the last arrival T, at 0 the first, and then fall linearly to 0
-    within L, with x in proportion and u as the root of it. V_i is concave in this: at T + y it has lost at most the
-    share min(y / L, 1) of l_i = V_i - V_i(k = 0). Weigh requests by w_i in [0, 1]: only w_i of its time in the system
-    is used for all this (N, m and n_l become sums of w, b_j under the root w_j b_j, and a pair counts w_i w_j <=
-    min(w_i, w_j): everything above stands). If i is done at T + y, (1 - w_i) E2E_i >= (1 - w_i)(T + y - arrival_i)
-    makes up for the loss when 1 - w_i = l_i / (L + T - arrival_i). Where that is above 1, w_i = 0, and the least time
-    of the request is what counts. So sum E2E >= sum of V_i(w_i), or of least times, - k (T + L / 2).
+        sum E2E >= sum of V_i(w_i), or of least times, - k (T + L / 2).
 
     The best is taken over the lines below the profile, k, u and L. Nothing is assumed of the arrivals, but it is of use
     only where they go on for much longer than a request takes.
     """
-    span = float(needs.release_s[-1]) * PS_PER_S
+    span = float(needs.release_ps[-1])
     floor = least.prefill + least.decodes(needs)
     below = [_shares(needs, profile, line) for line in lines(profile, needs.max_tokens)]
     found = []
@@ -165,7 +149,7 @@ def _without_end(shares: _Shares, others: _Shares, left: float, span: float) -> 
 
 def _best_end(needs: Needs, candidate: _Candidate, span: float, floor: Floats) -> float:
     """Over prices and lengths of the end."""
-    since = span - needs.release_s * PS_PER_S
+    since = span - needs.release_ps
     best = 0.0
     for factor in _PRICES:
         at = candidate.at.scaled(factor)
@@ -205,7 +189,7 @@ def _shares(needs: Needs, profile: IntegerProfile, line: Line) -> _Shares:
     levels = np.unique(np.quantile(each[n > 0], quantiles)) if (n > 0).any() else np.zeros(0)
     return _Shares(
         fixed=line.fixed + min(profile.decode_base, profile.prefill_base),
-        chunks=needs.chunks.astype(np.float64),
+        chunks=needs.own_chunks.astype(np.float64),
         prompt=prompt,
         made=n,
         total=first * n + per_context * needs.context,

@@ -13,9 +13,9 @@ from llmqgym.bounds.minorant import corners
 from llmqgym.bounds.needs import Needs
 from llmqgym.bounds.single_machine import least_total_mean_busy_wait, least_total_response
 from llmqgym.hardware.integers import UNLIMITED_BLOCKS, IntegerProfile
-from llmqgym.kernel.tables import PS_PER_S
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 #: Rows that the linear program takes up at a time, and how often at most.
 _ROWS, _ROUNDS = 60, 40
@@ -67,7 +67,7 @@ def shortest_first(needs: Needs, work: Floats) -> float:
     Proof: by `Prices` a pass lasts at least as long as the work in it, so that every schedule is one of a machine of
     speed 1 which does the work of a pass during the pass; no schedule of that machine has a smaller sum than SRPT.
     """
-    return least_total_response(needs.release_s, work / PS_PER_S) * PS_PER_S
+    return least_total_response(needs.release_ps, _whole(work))
 
 
 def mean_busy(needs: Needs, price: Prices, least: Alone) -> float:
@@ -93,8 +93,13 @@ def mean_busy(needs: Needs, price: Prices, least: Alone) -> float:
     with np.errstate(invalid="ignore", divide="ignore"):
         delta = (prompt * (least.decodes(needs) + prompt / 2) + after) / work
     delta = np.where(work > 0, delta, least.prefill + least.decodes(needs))
-    waits = least_total_mean_busy_wait(needs.release_s, work / PS_PER_S) * PS_PER_S
+    waits = least_total_mean_busy_wait(needs.release_ps, _whole(work))
     return waits + float(delta.sum())
+
+
+def _whole(work: Floats) -> Ints:
+    """Work in whole ps, rounded down: less of each request is still done in every schedule, at the same mean time."""
+    return np.floor(work * (1 - 1e-12)).astype(np.int64)
 
 
 def _needs_of(needs: Needs, prefill_only: bool) -> Floats:
@@ -103,7 +108,7 @@ def _needs_of(needs: Needs, prefill_only: bool) -> Floats:
     decodes = needs.decodes.astype(np.float64)
     return np.array(
         [
-            needs.chunks + later * decodes,
+            needs.own_chunks + later * decodes,
             later * decodes,
             needs.new.astype(np.float64),
             needs.prefill_blocks + later * needs.decode_blocks,

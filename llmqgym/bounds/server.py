@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from llmqgym.bounds.alone import alone
 from llmqgym.bounds.crowding import crowding
+from llmqgym.bounds.hits import Hits
 from llmqgym.bounds.needs import Needs, measure
 from llmqgym.bounds.pooled import mean_busy, prices, shortest_first, work_ps
 from llmqgym.config import ServerConfig
@@ -20,7 +21,7 @@ from llmqgym.kernel.tables import PS_PER_S
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-#: Taken off every bound, relative: far above what float64 sums over a workload lose, far below what matters.
+#: Taken off every bound, relative: far above what float64 sums lose (clocks are whole ps), far below what matters.
 _ROUNDING = 1e-9
 #: How often prices and the order that they lead to are found from each other.
 _REFINED = 2
@@ -47,7 +48,7 @@ class LatencyBounds:
 
 
 def latency_bounds(
-    requests: NDArray[Any], profile: IntegerProfile, server: ServerConfig, hit_tokens: Ints | None = None
+    requests: NDArray[Any], profile: IntegerProfile, server: ServerConfig, hits: Hits | None = None
 ) -> LatencyBounds:
     """Bounds on the mean E2E latency and the mean TTFT of ARRIVAL[R] (in order of arrival).
 
@@ -61,8 +62,8 @@ def latency_bounds(
       least the former, and a last token follows its first by at least the latter.
     * `crowding`: the number in the system that the rate needs (`crowding.crowding`).
 
-    `hit_tokens` [R]: see `needs.measure`; None: no prefix caching. Takes some seconds for 100,000 requests. Raises
-    InputError where no request fits, and for prefix_caching without `hit_tokens`.
+    `hits`: of all R by `hits.ideal_hits`, for a server with prefix caching, and with the exception stated there. Takes
+    some seconds for 100,000 requests. Raises InputError where no request fits, and for prefix_caching without `hits`.
 
     >>> from llmqgym.hardware import load_profile
     >>> from llmqgym.workload.workload import make_requests
@@ -71,12 +72,12 @@ def latency_bounds(
     >>> round(latency_bounds(two, load_profile("constant:iteration_ms=10").to_integers(16), one_slot).best_e2e_s, 6)
     0.03
     """
-    if server.prefix_caching and hit_tokens is None:
+    if server.prefix_caching and hits is None:
         raise InputError(
-            "a server with prefix_caching computes less than all tokens: give hit_tokens, or bound it without "
-            "prefix_caching."
+            "a server with prefix_caching computes less than all tokens: give hits (bounds.ideal_hits), or bound it "
+            "without prefix_caching."
         )
-    needs = measure(requests, profile, server, hit_tokens)
+    needs = measure(requests, profile, server, hits)
     least = alone(needs, profile)
     decodes = float(least.decodes(needs).sum())
     first_tokens = {

@@ -1,16 +1,20 @@
-"""One machine of speed 1 that may preempt: the two relaxations that pooling leads to, both O(n log n)."""
+"""One machine of speed 1 that may preempt: the two relaxations that pooling leads to, both O(n log n).
+
+Times may be whole numbers or floats; with whole numbers the clock is exact, however long it runs.
+"""
 
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Times = NDArray[np.int64] | NDArray[np.float64]
 
 
-def least_total_response(release: Floats, work: Floats) -> float:
+def least_total_response(release: Times, work: Times) -> float:
     """The least sum of response times of jobs [n] with release dates (sorted) and work: that of SRPT.
 
     Preemptive shortest-remaining-first minimises the number of jobs in the system at every instant (Schrage 1968).
@@ -20,7 +24,9 @@ def least_total_response(release: Floats, work: Floats) -> float:
     """
     releases, works = release.tolist(), work.tolist()
     queue: list[tuple[float, float]] = []  # (remaining work, release)
-    total, clock, coming, num = 0.0, 0.0, 0, len(releases)
+    total: Any = 0
+    clock: Any = 0
+    coming, num = 0, len(releases)
     while coming < num or queue:
         if not queue:
             clock = max(clock, releases[coming])
@@ -35,10 +41,10 @@ def least_total_response(release: Floats, work: Floats) -> float:
         else:
             heappush(queue, (remaining - (following - clock), released))
             clock = following
-    return total
+    return float(total)
 
 
-def least_total_mean_busy_wait(release: Floats, work: Floats) -> float:
+def least_total_mean_busy_wait(release: Times, work: Times) -> float:
     """The least sum over jobs [n] of (mean busy time - release): that of preemptive smallest work first.
 
     The mean busy time of a job is the mean, over its work, of the instant at which that work is done. Their sum weighs
@@ -51,7 +57,9 @@ def least_total_mean_busy_wait(release: Floats, work: Floats) -> float:
     releases, works = release.tolist(), work.tolist()
     queue: list[tuple[float, int]] = []  # (work, job)
     remaining = list(works)
-    total, clock, coming, num = 0.0, 0.0, 0, len(releases)
+    busy: float = 0.0
+    clock: Any = 0
+    coming, num = 0, len(releases)
     while coming < num or queue:
         if not queue:
             clock = max(clock, releases[coming])
@@ -64,11 +72,11 @@ def least_total_mean_busy_wait(release: Floats, work: Floats) -> float:
         size, job = queue[0]
         following = releases[coming] if coming < num else float("inf")
         piece = min(remaining[job], following - clock)
-        total += (clock + 0.5 * piece - releases[job]) * piece / size
+        busy += (clock - releases[job] + 0.5 * piece) * piece / size
         if clock + remaining[job] <= following:
             heappop(queue)
             clock += remaining[job]
         else:
             remaining[job] -= piece
             clock = following
-    return total
+    return busy

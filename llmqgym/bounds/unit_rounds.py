@@ -79,3 +79,11 @@ class UnitRounds:
         mu = moment / self.volume - 0.5
         waits = least_total_mean_busy_wait(release, self.volume / self.capacity_tokens)
         return float((release + o - mu).sum()) + waits
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """A best schedule: the round after which each request starts, int64 [n], and what its completions add up to."""
+
+    starts: Ints
+    total_completion: int

@@ -67,11 +67,13 @@ def bound(
 
 
 def _bounds(chosen: ScenarioConfig, table: Workload) -> LatencyBounds:
-    from llmqgym.bounds import latency_bounds
+    from llmqgym.bounds import ideal_hits, latency_bounds
     from llmqgym.hardware import load_profile
 
     integers = load_profile(chosen.profile).to_integers(chosen.server.block_size)
-    return latency_bounds(table.requests, integers, chosen.server)
+    server = chosen.server
+    hits = ideal_hits(table.requests, table.hashes, server.block_size) if server.prefix_caching else None
+    return latency_bounds(table.requests, integers, server, hits)
 
 
 def _policy(chosen: ScenarioConfig, table: Workload) -> dict[str, Any]:
@@ -111,6 +113,7 @@ def _document(chosen: ScenarioConfig, found: LatencyBounds, policy: dict[str, An
         "seed": chosen.seed,
         "num_requests": found.num_requests,
         "num_never_fit": found.num_never_fit,
+        "prefix_caching": chosen.server.prefix_caching,
         "bounds": {"e2e_s": found.e2e_s, "ttft_s": found.ttft_s},
         "best": best,
         "policy": policy,
@@ -128,6 +131,8 @@ def _print(document: dict[str, Any]) -> None:
     ]
     if document["num_never_fit"]:
         rows.append(("left out", f"{document['num_never_fit']:,} requests that can never fit the KV cache"))
+    if document["prefix_caching"]:
+        rows.append(("prefix caching", "ideal hits subtracted; unless chunks are taken back: docs/bounds.md"))
     out = console()
     out.print(pairs(rows))
     out.print(_table(document))

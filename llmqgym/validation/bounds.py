@@ -6,8 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from llmqgym.bounds import UnitRounds, optimum, relaxation
-from llmqgym.bounds.unit_search import optimum_by_search
+from llmqgym.bounds import UnitRounds, optimum, program_optimum, relaxation
 from llmqgym.errors import InputError
 from llmqgym.validation.check import Check, Measured, Sense
 from llmqgym.validation.unit_server import completions
@@ -51,7 +50,7 @@ def num_violations(num_instances: int, num_quick: int, requests: tuple[int, int]
     shares: dict[str, list[float]] = {}
     for _ in range(num):
         instance = random_instance(rng, int(rng.integers(requests[0], requests[1] + 1)))
-        best = optimum_by_search(instance)
+        best = optimum(instance).total_completion
         for name, bound in bounds_of(instance).items():
             violations += bound > best * (1 + 1e-9)
             shares.setdefault(name, []).append(bound / best)
@@ -66,7 +65,7 @@ def differing_optima(num_instances: int, num_quick: int, large: bool, quick: boo
     for _ in range(num):
         instance = large_instance(rng) if large else random_instance(rng, int(rng.integers(1, 9)))
         try:
-            differing += optimum(instance, PROGRAM_S).total_completion != optimum_by_search(instance)
+            differing += program_optimum(instance, PROGRAM_S).total_completion != optimum(instance).total_completion
         except InputError:
             unproved += 1
     note = f"{num} instances; {unproved} that HiGHS did not prove within {PROGRAM_S:g} s are not compared"
@@ -80,7 +79,7 @@ def ratio_of_mc_sf(num_instances: int, num_quick: int, quick: bool) -> Measured:
     for _ in range(num_quick if quick else num_instances):
         instance = large_instance(rng)
         try:
-            best: float = optimum_by_search(instance)
+            best: float = optimum(instance).total_completion
             solved += 1
         except InputError:
             best = relaxation(instance)

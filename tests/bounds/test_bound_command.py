@@ -39,6 +39,20 @@ def test_an_unfinished_run_shows_no_gap() -> None:
     assert "no gap is shown" in result.stdout
 
 
+def test_prefix_caching_is_bounded_with_its_hits(tmp_path: Path) -> None:
+    trace = tmp_path / "shared.csv"
+    rows = [f"{i / 50},{400 + i % 7},{3 + i % 5},{i % 2},384" for i in range(200)]
+    head = "arrival_time_s,prompt_tokens,output_tokens,prefix_group,prefix_tokens"
+    trace.write_text("\n".join([head, *rows]) + "\n")
+    run = ("--trace", trace, "--policy", "vllm", "--json", "-", "--server")
+    with_hits, without = (cli(*run, f"prefix_caching={flag}") for flag in ("true", "false"))
+    assert with_hits.exit_code == without.exit_code == 0, with_hits.output
+    hit, whole = json.loads(with_hits.stdout), json.loads(without.stdout)
+    assert hit["best"]["ttft_s"] < 0.5 * whole["best"]["ttft_s"]
+    assert hit["share_of_policy"]["ttft_s"] <= 1
+    assert "ideal hits subtracted" in cli("--trace", trace, "--server", "prefix_caching=true").stdout
+
+
 def test_nothing_that_fits_is_refused() -> None:
     result = cli("--requests", 5, "--rate", 5, "--server", "num_kv_blocks=1")
     assert result.exit_code == 2

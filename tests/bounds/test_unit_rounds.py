@@ -1,14 +1,14 @@
-"""Unit rounds: the integer program against a search over all schedules, and every bound below every optimum."""
+"""Unit rounds: two exact methods against a search over all schedules, and every bound below every optimum."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from llmqgym.bounds.unit_optimum import optimum, relaxation
+from llmqgym.bounds import optimum, program_optimum, relaxation
 from llmqgym.bounds.unit_rounds import UnitRounds
-from llmqgym.bounds.unit_search import optimum_by_search
 from llmqgym.errors import InputError
+from llmqgym.kernel.jit import COMPILED
 from llmqgym.validation.bounds import random_instance
 
 EXAMPLES = {  # reference/policies.md, section 10: optimum
@@ -65,14 +65,42 @@ def check_bounds(instance: UnitRounds, time_limit_s: float = 600) -> dict[str, f
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_the_reference_examples(name: str) -> None:
     instance, best = EXAMPLES[name]
-    assert optimum(instance).total_completion == best == best_by_search(instance) == optimum_by_search(instance)
+    assert optimum(instance).total_completion == best == best_by_search(instance)
 
 
-def test_the_integer_program_finds_what_a_search_finds() -> None:
+def test_both_methods_find_what_a_search_without_ideas_finds() -> None:
     rng = np.random.default_rng(1)
-    for _ in range(120):
+    for _ in range(120 if COMPILED else 12):
         instance = random_instance(rng, int(rng.integers(1, 5)))
-        assert optimum(instance).total_completion == best_by_search(instance) == optimum_by_search(instance)
+        best = best_by_search(instance)
+        assert optimum(instance).total_completion == program_optimum(instance).total_completion == best
+
+
+def check_methods(rng: np.random.Generator, num: int) -> None:
+    """The two methods agree, and the schedule that is returned is one and costs what is said."""
+    instance = random_instance(rng, num)
+    found = optimum(instance)
+    assert found.total_completion == program_optimum(instance, 600).total_completion
+    assert (found.starts >= instance.arrival).all()
+    ends = found.starts + instance.output_tokens
+    assert ends.sum() == found.total_completion
+    for moment in range(1, int(ends.max()) + 1):
+        runs = (found.starts < moment) & (moment <= ends)
+        held = (instance.prompt_tokens + moment - found.starts)[runs]
+        assert held.sum() <= instance.capacity_tokens
+
+
+def test_the_search_finds_what_the_integer_program_finds() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(60 if COMPILED else 3):
+        check_methods(rng, int(rng.integers(1, 8 if COMPILED else 6)))
+
+
+@pytest.mark.slow
+def test_the_search_finds_what_the_integer_program_finds_on_hundreds() -> None:
+    rng = np.random.default_rng(6)
+    for _ in range(600):
+        check_methods(rng, int(rng.integers(4, 10)))
 
 
 def test_no_bound_is_above_an_optimum() -> None:
@@ -81,16 +109,25 @@ def test_no_bound_is_above_an_optimum() -> None:
         check_bounds(random_instance(rng, int(rng.integers(1, 7))))
 
 
-def test_the_search_finds_what_the_integer_program_finds() -> None:
-    rng = np.random.default_rng(5)
-    for _ in range(60):
-        instance = random_instance(rng, int(rng.integers(1, 8)))
-        assert optimum_by_search(instance) == optimum(instance).total_completion
+@pytest.mark.slow
+def test_no_bound_is_above_an_optimum_on_thousands() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(2500):
+        check_bounds(random_instance(rng, int(rng.integers(1, 9))))
 
 
-def test_a_search_too_long_is_given_up() -> None:
-    with pytest.raises(InputError, match="no optimum of 4 requests within 3 states"):
-        optimum_by_search(EXAMPLES["E1"][0], most_states=3)
+@pytest.mark.slow
+def test_no_bound_is_above_an_optimum_of_more_requests() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(300):
+        check_bounds(random_instance(rng, int(rng.integers(9, 13))))
+
+
+def test_what_is_too_much_for_the_search_is_refused() -> None:
+    with pytest.raises(InputError, match="17 requests, at most 16"):
+        optimum(UnitRounds.of([0] * 17, [1] * 17, [1] * 17, 9))
+    with pytest.raises(InputError, match="no proof of optimality for 5 requests"):
+        optimum(UnitRounds.of([0] * 5, [1] * 5, [3, 4, 5, 6, 7], 9), time_limit_s=0)
 
 
 def test_a_request_that_never_fits_is_refused() -> None:
