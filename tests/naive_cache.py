@@ -20,8 +20,6 @@ class Block:
 class Request(naive.Request):
     """A request whose first `prefix_tokens` tokens are those of its group."""
 
-    prefix_group: int = -1
-    prefix_tokens: int = 0
     blocks: list[Block] = field(default_factory=list)
     regained_tokens: int = 0
     hit_tokens: int = 0

@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from llmqgym.kernel import cohort, heap, lists, log, preemption, refreshing
-from llmqgym.kernel.hooks import call_on_request
+from llmqgym.kernel.hooks import call_on_request, tell_of_request, tell_server
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import allocate, blocks_for, blocks_lacking, count_free, look_up, take_found
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
 from llmqgym.kernel.tables import Mix, Mode, Status
 from llmqgym.kernel.waiting import leave_queue, put_aside_back, set_first_aside, take_keys_anew
 
-_FIT, _MIX = 1, 2
+_FIT, _MIX, _ADMITTED, _BEGIN = 1, 2, 7, 10
 ALL, PREFILLS, DECODES = 0, 1, 2
 #: What a waiting request lacks: tokens of this iteration, blocks (or the policy's FIT), a slot.
 _TOKENS, _BLOCKS, _SLOT = 0, 1, 2
@@ -124,12 +124,12 @@ def _try_to_enter(sim: Any, hooks: Any, row: int) -> bool:
     sim.lack = _SLOT
     if sim.num_running >= sim.max_running:
         return False
-    _admit(sim, row, request, tokens)
+    _admit(sim, hooks, row, request, tokens)
     return True
 
 
 @helper
-def _admit(sim: Any, row: int, request: Any, tokens: int) -> None:
+def _admit(sim: Any, hooks: Any, row: int, request: Any, tokens: int) -> None:
     leave_queue(sim)
     hidden = hidden_at(sim.hidden, row)
     if hidden.held:
@@ -147,6 +147,8 @@ def _admit(sim: Any, row: int, request: Any, tokens: int) -> None:
     if cohort.is_decoding(request):
         sim.num_decoding += 1
     _schedule(sim, row, request, tokens)
+    if sim.admitted_hook:
+        tell_of_request(sim, hooks, _ADMITTED, sim.admitted_hook, request)
 
 
 @helper
@@ -330,6 +332,8 @@ def compose(sim: Any, hooks: Any) -> None:
         sim.door_open = 1
     if sim.reads_running:
         refreshing.show_running(sim)
+    if sim.begin_hook:
+        tell_server(sim, hooks, _BEGIN, sim.begin_hook)
     if sim.rekey:
         take_keys_anew(sim, hooks)
     if not sim.cohort_formed and not sim.step_by_step and sim.mix_hook == 0:
