@@ -34,6 +34,7 @@ class Request:
     tpot_limit_ps: int = -1
     prefix_group: int = -1
     prefix_tokens: int = 0
+    cached_tokens: int = 0  # that it would find in the cache, for policies that rekey
     initial_predicted_output_tokens: float = math.nan  # as of the arrival
 
     computed_tokens: int = 0
@@ -209,6 +210,9 @@ class Simulator:
             else:
                 self.status = "finished"
             return
+        if self.policy.rekey:
+            for request in self.waiting:
+                request.cached_tokens = self.findable_tokens(request)
         if self.policy.begin is not None:
             self.policy.begin(self)
         if self.policy.rekey:  # 2
@@ -336,6 +340,7 @@ class Simulator:
             if len(self.running) >= self.server.max_running and self.policy.preempt is None:
                 return False
             candidate = untried[0]
+            candidate.cached_tokens = self.findable_tokens(candidate)
             n = self.wanted_tokens(candidate)
             over_budget = not self.server.chunked_prefill and n > self.budget
             n = min(n, self.budget)
@@ -385,6 +390,10 @@ class Simulator:
 
     def use_cache(self, request: Request) -> None:
         """Without prefix caching there is nothing to be found."""
+
+    def findable_tokens(self, request: Request) -> int:
+        """Tokens in the cache that a waiting request could use."""
+        return 0
 
     def voluntary_leaver(self, candidate: Request, lack: int) -> Request | None:
         """Of those whose value is above 0 the one of the largest, if all of them together hold what is lacking."""

@@ -61,6 +61,9 @@ class Simulator(naive.Simulator):
             blocks.append(same[0])
         return blocks
 
+    def findable_tokens(self, request: Request) -> int:
+        return len(self.found(request)) * self.server.block_size
+
     def wanted_tokens(self, request: Request) -> int:
         hit = len(self.found(request)) * self.server.block_size if request.status == "waiting" else 0
         request.computed_tokens += hit

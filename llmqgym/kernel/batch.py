@@ -11,7 +11,7 @@ from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import allocate, blocks_for, blocks_lacking, count_free, look_up, take_found
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
 from llmqgym.kernel.tables import Mix, Mode, Status
-from llmqgym.kernel.waiting import leave_queue, put_aside_back, set_first_aside, take_keys_anew
+from llmqgym.kernel.waiting import leave_queue, look_all_up, put_aside_back, set_first_aside, take_keys_anew
 
 _FIT, _MIX, _ADMITTED, _BEGIN = 1, 2, 7, 10
 ALL, PREFILLS, DECODES = 0, 1, 2
@@ -110,6 +110,8 @@ def _try_to_enter(sim: Any, hooks: Any, row: int) -> bool:
     """Admit the first in the queue if it can be; False, with `lack` and `lacking_blocks` set, if not."""
     request = request_at(sim.requests, row)
     done = look_up(sim, row, request)
+    if sim.prefix_caching:
+        request.cached_tokens = done - request.computed_tokens
     tokens = tokens_wanted(sim, request, done)
     if tokens > sim.budget_tokens and not sim.chunked_prefill:
         sim.lack = _TOKENS
@@ -332,6 +334,8 @@ def compose(sim: Any, hooks: Any) -> None:
         sim.door_open = 1
     if sim.reads_running:
         refreshing.show_running(sim)
+    if sim.rekey and sim.prefix_caching:
+        look_all_up(sim)
     if sim.begin_hook:
         tell_server(sim, hooks, _BEGIN, sim.begin_hook)
     if sim.rekey:

@@ -79,6 +79,7 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
         request.num_preemptions[mode] = 0
     request.lost_tokens = 0
     request.prefix_hit_tokens = 0
+    request.cached_tokens = 0
     request.swapped_blocks = 0
     request.previous = -1
     request.next = -1

@@ -119,6 +119,7 @@ REQUEST = _table(
     ("num_preemptions", np.int64, (4,)),  # by Mode
     ("lost_tokens", np.int64),  # computed and thrown away
     ("prefix_hit_tokens", np.int64),  # found in the cache, over all its admissions
+    ("cached_tokens", np.int64),  # that it finds if admitted, as of its last look: docs/model.md
     ("swapped_blocks", np.int64),  # out and in
     ("previous", np.int64),  # rows of the neighbours in the running batch or the list of held requests; -1: none
     ("next", np.int64),
