@@ -10,6 +10,7 @@ from typing import Any
 import naive
 import naive_cache
 import naive_refreshing
+import numpy as np
 from hypothesis import strategies as st
 
 from llmqgym.config import ServerConfig
@@ -461,3 +462,20 @@ def all_looks(draw: st.DrawFn) -> Looks:
         spread=draw(st.sampled_from([0.5, 4.0])),
         persistence=draw(st.sampled_from([0.0, 0.5, 1.0])),
     )
+
+
+def labels(case: Case, rng: np.random.Generator) -> dict[str, tuple[Any, ...]]:
+    """What the policies of the literature ask for beyond lengths: caps, intervals, tenants and limits, some of them
+    absent."""
+    num = len(case.arrivals)
+    outputs = np.array(case.outputs)
+    lower = np.where(rng.random(num) < 0.2, math.nan, outputs * rng.uniform(0.2, 1.0, num))
+    upper = np.where(np.isnan(lower), math.nan, outputs * rng.uniform(1.0, 3.0, num))
+    return {
+        "max_output_tokens": tuple((outputs + rng.integers(0, 60, num)).tolist()),
+        "predicted_lower_tokens": tuple(lower.tolist()),
+        "predicted_upper_tokens": tuple(upper.tolist()),
+        "tenant": tuple(rng.integers(0, 4, num).tolist()),
+        "ttft_limit_ps": tuple(np.where(rng.random(num) < 0.3, -1, rng.integers(1, 60, num) * PS_PER_S).tolist()),
+        "tpot_limit_ps": tuple(np.where(rng.random(num) < 0.3, -1, rng.integers(1, 9, num) * PS_PER_S).tolist()),
+    }
