@@ -48,8 +48,9 @@ def edf() -> Policy:
 
 #: Notes of a request: its tokens at the last look, and the end of the last batch that gave it one, ps.
 _TOKENS, _BATCH_END = 0, 1
-#: Notes of the server: passes, their time, iterations and clock at the last look, the latest urgent LST.
-_PASSES, _TIME, _SEEN, _CLOCK, _LATEST = range(5)
+#: Notes of the server: passes, their time, iterations and clock at the last look, the latest urgent LST, and the last
+#: in order of admission that is urgent at just that LST.
+_PASSES, _TIME, _SEEN, _CLOCK, _LATEST, _LAST_SEQ = range(6)
 #: Params: default limit a token (ps), offset with memory to spare and without, share of memory that tells, urgent
 #: decodes.
 _TBT, _OFFSET, _OFFSET_FULL, _FULL, _MOST = range(5)
@@ -89,6 +90,21 @@ def time_last_batch(server: Any) -> None:
     server.notes[_CLOCK] = server.clock_ps
 
 
+@callable_from_hooks
+def limit_urgent(server: Any, starts: Any) -> None:
+    """These LST and no more are urgent: those before the last of them, and of equal ones the first admitted."""
+    latest = starts[-1]
+    equal = np.sum(starts == latest)
+    server.notes[_LATEST] = latest
+    row = server.first_running
+    while row >= 0 and equal > 0:
+        request = request_at(server.requests, row)
+        if is_decoding(request) and last_start_ps(request, server) == latest:
+            equal -= 1
+            server.notes[_LAST_SEQ] = request.admit_seq
+        row = request.next
+
+
 def find_urgent(server: Any) -> None:
     """Who has had a token, and how late the most urgent decodes may start."""
     time_last_batch(server)
@@ -104,10 +120,9 @@ def find_urgent(server: Any) -> None:
             starts[number] = last_start_ps(request, server)
             number += 1
         row = request.next
-    most = server.params[_MOST]
     server.notes[_LATEST] = math.inf
-    if 0.0 < most < number:
-        server.notes[_LATEST] = np.sort(starts[:number])[int(most) - 1]
+    if 0.0 < server.params[_MOST] < number:
+        limit_urgent(server, np.sort(starts[:number])[: int(server.params[_MOST])])
 
 
 @callable_from_hooks
@@ -122,7 +137,9 @@ def most_urgent(request: Any, server: Any) -> float:
     if not is_decoding(request):
         return 0.75
     start_ps = last_start_ps(request, server)
-    urgent = start_ps <= server.clock_ps and start_ps <= server.notes[_LATEST]
+    latest = server.notes[_LATEST]
+    within = start_ps < latest or (start_ps == latest and request.admit_seq <= server.notes[_LAST_SEQ])
+    urgent = within and start_ps <= server.clock_ps
     return squeezed(start_ps, server) if urgent else 2.0 + squeezed(start_ps, server)
 
 

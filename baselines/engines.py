@@ -31,7 +31,8 @@ def vllm() -> Policy:
 
 
 def vllm_priority() -> Policy:
-    """vLLM v1, --scheduling-policy priority."""
+    """vLLM v1, --scheduling-policy priority: the smallest priority value first, ties by arrival; on a shortage the
+    largest leaves, ties: the latest arrival."""
     return Policy("vllm-priority", order=priority, victim=least_urgent)
 
 

@@ -61,12 +61,12 @@ def mc_sf(protect: float = 0.0, miss: str = "stop") -> Policy:
 
 
 def mc_sf_true(protect: float = 0.0, miss: str = "stop") -> Policy:
-    """MC-SF on true lengths (oracle)."""
+    """MC-SF on true lengths (oracle); `protect` and `miss` as in `mc-sf`."""
     return _look_ahead("mc-sf-true", shortest, protect, miss, oracle=True)
 
 
 def mc_benchmark(protect: float = 0.0, miss: str = "stop") -> Policy:
-    """MC-Benchmark: the same test in order of arrival."""
+    """MC-Benchmark: the same test in order of arrival; `protect` and `miss` as in `mc-sf`."""
     return _look_ahead("mc-benchmark", None, protect, miss, oracle=False)
 
 

@@ -3,7 +3,8 @@
 Source: arXiv 2508.06133: F(X) = sum of outputs of X / |X|^2; again and again the feasible batch of least F is taken,
 and requests are scheduled in that order. The paper finds the batch by dynamic programming, local search or a linear
 program (only its abstract and a summary were read); here it is sought along prices of memory (ours): sorted by output +
-price x (prompt + output), the longest feasible prefixes are compared. After some batches the rest goes by output.
+price x (prompt + output), the longest feasible prefixes are compared. After some batches the rest goes by output,
+until they have entered.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from llmqgym.checks import check_count, check_real
 from llmqgym.kernel.memory import entry_at, request_at
 from llmqgym.policy import Policy
 
-#: Notes of the server: whether somebody came since the order was made.
-_CHANGED = 0
+#: Notes of the server: whether the order is to be made anew, and requests of its batches that still wait.
+_CHANGED, _LEFT = 0, 1
 #: Prices of memory that are tried: 0 and powers of two from 1/16 on.
 _PRICES = 8
 
@@ -27,6 +28,13 @@ _PRICES = 8
 def note_change(request: Any, server: Any) -> None:
     """Somebody waits who has no place yet."""
     server.notes[_CHANGED] = 1.0
+
+
+def count_down(request: Any, server: Any) -> None:
+    """When all batches have been admitted the rest is ordered."""
+    server.notes[_LEFT] -= 1.0
+    if server.notes[_LEFT] <= 0.0:
+        server.notes[_CHANGED] = 1.0
 
 
 @callable_from_hooks
@@ -71,6 +79,7 @@ def put_in_order(server: Any) -> None:
             break
         if batch < server.params[1]:
             chosen = best_prefix(outputs, prompts, capacity)
+            server.notes[_LEFT] = given + len(chosen)
         else:
             chosen = np.argsort(outputs, kind="mergesort")
         stays = np.ones(len(rows), np.bool_)
@@ -82,7 +91,7 @@ def put_in_order(server: Any) -> None:
 
 
 def order_anew(server: Any) -> None:
-    """After arrivals the order is made anew."""
+    """After arrivals, and when its batches are used up, the order is made anew."""
     if server.notes[_CHANGED] > 0.0 and server.num_queued > 0:
         put_in_order(server)
         server.notes[_CHANGED] = 0.0
@@ -95,7 +104,7 @@ def by_place(request: Any, server: Any) -> float:
 
 def sorted_f(batches: int = 4, protect: float = 0.0) -> Policy:
     """Waiting requests in the order of batches of least F, on predicted outputs, admitted while the predicted peak
-    fits. After `batches` batches the rest goes by output; `protect` is the share of the KV cache that is kept out of
+    fits. `batches` of them are sought at a time, the rest goes by output; `protect` is the share of the KV cache out of
     the plan.
 
     A search: O(batches x prices x waiting log waiting) after an arrival; O(running) per candidate.
@@ -106,6 +115,7 @@ def sorted_f(batches: int = 4, protect: float = 0.0) -> Policy:
         rekey=True,
         fit=holds_to_the_end,
         arrive=note_change,
+        admitted=count_down,
         preempted=note_change,
         begin=order_anew,
         wake=while_waiting,

@@ -70,7 +70,7 @@ def test_the_critical_rate() -> None:
 
 
 @simulated
-@pytest.mark.parametrize("policy", ["vllm", "sarathi", "orca"])
+@pytest.mark.parametrize("policy", ["vllm", "sarathi", "orca_dai"])
 def test_work_conserving_policies_are_stable_up_to_the_critical_rate(policy: str) -> None:
     half, whole, _ = run_at(policy, 0.9)
     assert max(half, whole) < 700
@@ -80,7 +80,7 @@ def test_work_conserving_policies_are_stable_up_to_the_critical_rate(policy: str
 
 
 @simulated
-@pytest.mark.parametrize("policy", ["prefill-first", "ft-rounds"])
+@pytest.mark.parametrize("policy", ["prefill-first", "ft_dai", "vllm-v0"])
 def test_who_does_not_mix_is_unstable_below_it(policy: str) -> None:
     half, whole, tokens = run_at(policy, 0.9)
     assert whole > 1.4 * half > 1000
