@@ -62,8 +62,8 @@ def test_volume_first_is_ahead_of_mc_sf_where_prompts_differ() -> None:
 
 
 def test_c_moves_the_first_token_one_way_and_the_tail_the_other() -> None:
-    """With 32 slots at 5.4 requests/s and preemption by hold: who is displaced makes room for first tokens, and waits at
-    the end. Mean E2E stays within 2 %."""
+    """With 32 slots at 5.4 requests/s and preemption by hold: who is displaced makes room for first tokens, and waits
+    at the end. Mean E2E stays within 2 %."""
     requests = poisson_lognormal(20_000, 5.4, 3, prompt_median=600, output_median=160)
     requests = apply_predictor(requests, "lognormal:sigma=0.5", 2).requests
     server = ServerConfig(num_kv_blocks=8000, max_running=32)
