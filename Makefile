@@ -38,8 +38,9 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(STAMP) ## the kernel against its C twin; runs of up to ten million requests
+bench: $(STAMP) ## the kernel against its C twin, each policy's cost, runs of up to ten million requests
 	$(VENV)/bin/llmqgym bench --markdown docs/results.md
+	$(PY) benchmarks/policies.py --markdown docs/results.md
 	$(PY) benchmarks/scale.py --markdown docs/results.md
 
 clean: ## remove what the other targets made
