@@ -11,36 +11,49 @@ from typing import Any
 
 from baselines.shared import length_of, while_waiting
 from llmqgym.checks import check_real
+from llmqgym.kernel.memory import entry_at, request_at
 from llmqgym.kernel.tables import PS_PER_S
 from llmqgym.policy import Policy
 
 #: SGLang's hrrn sorts queues up to this long.
 _LONGEST_QUEUE = 128
-#: Below every predicted length.
-_OVERDUE = -1e19
+#: SSJF's note of the server: whether the queue goes by age now.
+_BY_AGE = 0
 
 
-def shortest_or_overdue(request: Any, server: Any) -> float:
-    """Those that have waited too long, the longest first; then the shortest predicted output."""
-    waited_s = (server.clock_ps - request.arrival_ps) / PS_PER_S
-    limit_s = server.params[0]
-    own_s = server.params[1] * server.params[2] * length_of(request)
-    if own_s < limit_s:
-        limit_s = own_s
-    return _OVERDUE + request.arrival_ps if waited_s > limit_s else length_of(request)
+def look_at_the_oldest(server: Any) -> None:
+    """Whether the request that has waited longest has waited too long."""
+    oldest = -1
+    for place in range(server.num_queued):
+        row = entry_at(server.waiting, place).row
+        if oldest < 0 or request_at(server.requests, row).id < request_at(server.requests, oldest).id:
+            oldest = row
+    server.notes[_BY_AGE] = 0.0
+    if oldest >= 0:
+        request = request_at(server.requests, oldest)
+        waited_s = (server.clock_ps - request.arrival_ps) / PS_PER_S
+        own_s = server.params[1] * server.params[2] * length_of(request)
+        if waited_s > server.params[0] or waited_s > own_s:
+            server.notes[_BY_AGE] = 1.0
+
+
+def shortest_or_oldest(request: Any, server: Any) -> float:
+    """The shortest predicted output first; by arrival while somebody has waited too long."""
+    return 0.0 if server.notes[_BY_AGE] > 0.0 else length_of(request)
 
 
 def ssjf(limit_s: float = 100.0, slowdown: float = 10.0, token_s: float = 0.03) -> Policy:
-    """Speculative shortest job first: by predicted output, not preemptive; a request that has waited longer than
-    `limit_s` or `slowdown` times its own execution (`token_s` a token, ours) is served before all others, the longest
-    wait first.
+    """Speculative shortest job first: by predicted output, not preemptive. When the request that has waited longest has
+    waited for more than `limit_s`, or `slowdown` times its own execution (`token_s` a token, ours), the queue is
+    served by waiting time instead.
 
     O(waiting) an iteration while somebody waits.
     """
     return Policy(
         "ssjf",
-        order=shortest_or_overdue,
+        order=shortest_or_oldest,
         rekey=True,
+        begin=look_at_the_oldest,
         reads_running=False,
         wake=while_waiting,
         params=(

@@ -7,7 +7,7 @@ import math
 import pytest
 from rounds import PS, Scene, batches, run
 
-from baselines.aging import highest_ratio, shortest_or_overdue
+from baselines.aging import highest_ratio, look_at_the_oldest, shortest_or_oldest
 from baselines.boost import boost_s, boosted_arrival_s
 from baselines.gittins import index_of
 from baselines.mlfq import highest_queue, queue_after, queue_to_join
@@ -15,15 +15,16 @@ from baselines.mlfq import highest_queue, queue_after, queue_to_join
 # SSJF
 
 
-@pytest.mark.parametrize(("predicted", "waited_s", "overdue"), [(50, 99, 0), (50, 101, 1), (2, 19, 0), (2, 21, 1)])
-def test_ssjf_serves_whoever_has_waited_too_long(predicted: float, waited_s: int, overdue: bool) -> None:
-    """Longer than 100 s, or than ten times its own execution at a second a token; longer waits go first."""
-    row = {"predicted_output_tokens": predicted}
-    scene = Scene([row, {**row, "arrival_ps": PS}], clock_ps=waited_s * PS, params=(100.0, 10.0, 1.0))
-    key = shortest_or_overdue(scene.rows[0], scene.server)
-    assert (key < 0) == overdue
-    assert key == (predicted if not overdue else -1e19)
-    assert key <= shortest_or_overdue(scene.rows[1], scene.server)
+@pytest.mark.parametrize(
+    ("predicted", "waited_s", "by_age"), [(50, 99, False), (50, 101, True), (2, 19, False), (2, 21, True)]
+)
+def test_ssjf_goes_by_age_when_the_oldest_has_waited_too_long(predicted: float, waited_s: int, by_age: bool) -> None:
+    """Longer than 100 s, or than ten times its own execution at a second a token. The other came a second later."""
+    rows = [{"predicted_output_tokens": predicted}, {"predicted_output_tokens": 1.0, "arrival_ps": PS}]
+    scene = Scene(rows, clock_ps=waited_s * PS, params=(100.0, 10.0, 1.0))
+    look_at_the_oldest(scene.server)
+    keys = [shortest_or_oldest(row, scene.server) for row in scene.rows]
+    assert keys == ([0.0, 0.0] if by_age else [predicted, 1.0])
 
 
 def test_ssjf_with_one_slot() -> None:
