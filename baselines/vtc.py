@@ -25,8 +25,8 @@ _COUNTER, _WAITING, _LIFT = 0, _TENANTS, 2 * _TENANTS
 _LEFT_LAST, _SEEN = 3 * _TENANTS, 3 * _TENANTS + 1
 #: Notes of a request: its place in the queue, output tokens charged, whether its prompt is.
 _PLACE, _CHARGED, _PROMPT_CHARGED = range(3)
-#: Params: whether predicted outputs are charged at admission, and whether counters are lifted.
-_PREDICTS, _LIFTS = 0, 1
+#: Params: whether predicted outputs are charged at admission, whether counters are lifted, whether vLLM's gate admits.
+_PREDICTS, _LIFTS, _BY_GATE = 0, 1, 2
 _PROMPT_COST, _OUTPUT_COST = 1.0, 2.0
 _LAST_PLACE = 2.0**40
 
@@ -116,6 +116,43 @@ def lift_counters(server: Any) -> None:
 
 
 @callable_from_hooks
+def peak_of_caps_fits(candidate: Any, server: Any) -> bool:
+    """The peak with declared caps fits, or the candidate is alone."""
+    if server.num_running == 0:
+        return True
+    passes = np.empty(server.num_running + 1, np.int64)
+    stored = np.empty(server.num_running + 1, np.int64)
+    passes[0] = max(candidate.max_output_tokens - candidate.generated_tokens, 1)
+    stored[0] = candidate.prompt_tokens + candidate.generated_tokens - 1
+    row = server.first_running
+    for place in range(1, server.num_running + 1):
+        running = request_at(server.requests, row)
+        passes[place] = max(running.max_output_tokens - running.generated_tokens, 1)
+        stored[place] = running.prompt_tokens + running.generated_tokens - 1
+        row = running.next
+    return peak_fits(passes, stored, server, server.num_kv_blocks)
+
+
+@callable_from_hooks
+def first_in_turn(server: Any) -> int:
+    """The row of the oldest request of the tenant with the least counter; everybody else has no place yet."""
+    tenant = -1
+    for each in range(int(server.notes[_SEEN])):
+        least = tenant < 0 or server.notes[_COUNTER + each] < server.notes[_COUNTER + tenant]
+        if server.notes[_WAITING + each] > 0.0 and least:
+            tenant = each
+    first = -1
+    for place in range(server.num_queued):
+        row = entry_at(server.waiting, place).row
+        request = request_at(server.requests, row)
+        request.notes[_PLACE] = _LAST_PLACE
+        if tenant_of(request) == tenant and (first < 0 or request.id < request_at(server.requests, first).id):
+            first = row
+    request_at(server.requests, first).notes[_PLACE] = 0.0
+    return first
+
+
+@callable_from_hooks
 def place_queue(server: Any) -> None:
     """Places in the queue: again and again the tenant of the least counter sends its oldest request, as far as slots
     go."""
@@ -125,7 +162,6 @@ def place_queue(server: Any) -> None:
         rows[place] = entry_at(server.waiting, place).row
         request = request_at(server.requests, rows[place])
         ids[place], tenants[place] = request.id, tenant_of(request)
-        request.notes[_PLACE] = _LAST_PLACE
     by_id = np.argsort(ids)
     order = by_id[np.argsort(tenants[by_id], kind="mergesort")]
     first, end, counter = np.zeros(seen, np.int64), np.zeros(seen, np.int64), np.empty(seen, np.float64)
@@ -155,7 +191,9 @@ def count_and_place(server: Any) -> None:
         row = running.next
     lift_counters(server)
     if server.num_queued > 0:
-        place_queue(server)
+        first = request_at(server.requests, first_in_turn(server))
+        if server.params[_BY_GATE] > 0.0 or peak_of_caps_fits(first, server):
+            place_queue(server)  # else the pass ends at the first, and nobody else needs a place
 
 
 def by_place(request: Any, server: Any) -> float:
@@ -164,20 +202,8 @@ def by_place(request: Any, server: Any) -> float:
 
 
 def caps_fit(candidate: Any, server: Any) -> bool:
-    """S-LoRA's test: the peak with declared caps fits, or the candidate is alone."""
-    if server.num_running == 0:
-        return True
-    passes = np.empty(server.num_running + 1, np.int64)
-    stored = np.empty(server.num_running + 1, np.int64)
-    passes[0] = max(candidate.max_output_tokens - candidate.generated_tokens, 1)
-    stored[0] = candidate.prompt_tokens + candidate.generated_tokens - 1
-    row = server.first_running
-    for place in range(1, server.num_running + 1):
-        running = request_at(server.requests, row)
-        passes[place] = max(running.max_output_tokens - running.generated_tokens, 1)
-        stored[place] = running.prompt_tokens + running.generated_tokens - 1
-        row = running.next
-    return peak_fits(passes, stored, server, server.num_kv_blocks)
+    """S-LoRA's test."""
+    return peak_of_caps_fits(candidate, server)
 
 
 def engine_fits(candidate: Any, server: Any) -> bool:
@@ -220,5 +246,5 @@ def _vtc(name: str, admission: str, lift: bool, predicts: bool) -> Policy:
         finished=settle,
         begin=count_and_place,
         wake=while_waiting,
-        params=(1.0 if predicts else 0.0, 1.0 if lift else 0.0),
+        params=(float(predicts), float(lift), float(admission == "engine")),
     )
