@@ -49,8 +49,9 @@ check: $(DEV) ## ruff, mypy --strict, import-linter
 validate: $(STAMP) ## every proof again, some twenty minutes; the short form is part of `make test`
 	$(VENV)/bin/llmqgym validate --markdown docs/validation.md
 
-bench: $(STAMP) ## the kernel against its C twin; runs of up to ten million requests
+bench: $(STAMP) ## the kernel against its C twin, each policy's cost, runs of up to ten million requests
 	$(VENV)/bin/llmqgym bench --markdown docs/results.md
+	$(PY) benchmarks/policies.py --markdown docs/results.md
 	$(PY) benchmarks/scale.py --markdown docs/results.md
 
 gif: $(DEV) ## draw docs/environment.gif, the environment's picture

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from baselines.shared import blocks_of, callable_from_hooks, expected_tokens, passes_gate
+from baselines.shared import blocks_of, callable_from_hooks, expected_tokens, passes_gate, while_waiting
 from llmqgym.checks import check_count, check_real
 from llmqgym.errors import unknown
 from llmqgym.kernel.memory import request_at
@@ -47,7 +47,8 @@ def reserve(by: str = "predicted") -> Policy:
     """A request enters if its whole length finds place beside that of all running, or alone; `by` predicted length (the
     declared cap where there is none) or, as the engines do, by `declared` cap: then nobody is ever preempted.
 
-    Between events reservations stay or, with predictions outlived, grow: who does not fit goes on not to fit."""
+    Between events reservations stay or, with predictions outlived, grow: who does not fit goes on not to fit.
+    """
     fits = {"declared": reserve_declared, "predicted": reserve_predicted}
     if by not in fits:
         raise unknown("setting by of policy 'reserve'", str(by), fits)
@@ -75,7 +76,8 @@ def keeps_pace(request: Any, server: Any) -> bool:
     """Not more admissions in this iteration than the KV cache can bear for ever.
 
     A request that stays for o passes and holds h tokens takes o h of the `num_kv_tokens` an iteration has. Those that
-    run show what requests are like, in proportion to their stay: weighting each by 1/o corrects that."""
+    run show what requests are like, in proportion to their stay: weighting each by 1/o corrects that.
+    """
     if server.num_running == 0:
         return passes_gate(request, server)
     per_pass = 1.0 / expected_tokens(request)
@@ -106,11 +108,6 @@ def keeps_flow(request: Any, server: Any) -> bool:
     return bool(num_new < server.params[0]) and passes_gate(request, server)
 
 
-def while_waiting(server: Any) -> float:
-    """The quota of an iteration depends on its number."""
-    return 1.0 if server.num_waiting > 0 else math.inf
-
-
 def paced(share: float = 0.95) -> Policy:
     """As many requests an iteration as keep the KV cache filled to `share` on average, and not more: no rush to fill
     what is free only because nobody has grown yet. Lengths as predicted."""
@@ -120,7 +117,8 @@ def paced(share: float = 0.95) -> Policy:
 def flow_control(budget: int = 4) -> Policy:
     """At most `budget` admissions of each tenant an iteration: tenants are the paper's classes.
 
-    Whom the budget refuses is asked again after the pass, as somebody entered; whom memory refuses, after an event."""
+    Whom the budget refuses is asked again after the pass, as somebody entered; whom memory refuses, after an event.
+    """
     return Policy(
         "flow-control",
         fit=keeps_flow,

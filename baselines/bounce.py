@@ -54,7 +54,7 @@ def to_next_rise(server: Any) -> float:
 
 
 def sprpt_bounce(mode: str = "recompute") -> Policy:
-    """SPRPT with bounce; `mode` of preemption."""
+    """SPRPT with bounce: smallest min(|z - a|, z) first, of prediction z and age a; `mode` of preemption."""
     return Policy(
         "sprpt-bounce", order=rank, preempt=outranked_by, victim=largest_rank, preempt_mode=mode, wake=to_next_rise
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from baselines.admission import reserve_declared
 from baselines.shared import passes_gate
 from llmqgym.policy import Policy
 
@@ -30,7 +31,8 @@ def vllm() -> Policy:
 
 
 def vllm_priority() -> Policy:
-    """vLLM v1, --scheduling-policy priority."""
+    """vLLM v1, --scheduling-policy priority: the smallest priority value first, ties by arrival; on a shortage the
+    largest leaves, ties: the latest arrival."""
     return Policy("vllm-priority", order=priority, victim=least_urgent)
 
 
@@ -48,15 +50,49 @@ def sarathi() -> Policy:
     """Sarathi-Serve: every decode gets its token, then the prompts under way their chunks, then newcomers.
 
     Under a token budget at most one prompt is under way, and it was admitted last: vLLM v1's running pass, in order
-    of admission, is this order (tests/baselines/test_engines.py). `max_batched_tokens` is the chunk size."""
+    of admission, is this order (tests/baselines/test_engines.py). `max_batched_tokens` is the chunk size.
+    """
     return Policy("sarathi")
 
 
 def prefill_first() -> Policy:
     """vLLM v0 and SGLang: an iteration is prefill-only whenever a prefill can enter; decodes stall meanwhile.
 
-    vLLM v0 has `chunked_prefill=false` and `watermark=0.01`."""
+    vLLM v0 has `chunked_prefill=false` and `watermark=0.01`.
+    """
     return Policy("prefill-first", mix="prefill_first")
+
+
+def latest_arrival(running: Any, requester: Any, server: Any) -> float:
+    """vLLM v0's victim: it sorts the running batch by arrival and takes the last."""
+    return float(running.id)
+
+
+def vllm_v0() -> Policy:
+    """vLLM v0: waiting requests enter by arrival while prompt and watermark fit, and then the iteration runs prefills
+    only; on a shortage the latest arrival is recomputed (it swaps only beams, and a request here is one sequence).
+
+    Its server has `chunked_prefill=false` and `watermark=0.01`. O(1) per candidate, O(running) per victim.
+    """
+    return Policy("vllm-v0", mix="prefill_first", victim=latest_arrival)
+
+
+def orca_vidur() -> Policy:
+    """Orca as Vidur models it: running requests first, then newcomers by arrival whose prompt and declared cap can be
+    reserved beside everybody else's, or alone; nobody is ever preempted.
+
+    Its server has `chunked_prefill=false`: prompts enter whole. O(running) per candidate.
+    """
+    return Policy("orca-vidur", fit=reserve_declared, wake=math.inf)
+
+
+def ft_vidur() -> Policy:
+    """FasterTransformer as Vidur models it (TensorRT-LLM's STATIC_BATCH): a batch of requests whose prompts and
+    declared caps can be reserved runs until all of them are done; only then the next is formed.
+
+    O(running) per candidate.
+    """
+    return Policy("ft-vidur", fit=reserve_declared, mix="batch_to_completion", wake=math.inf)
 
 
 def orca() -> Policy:

@@ -8,10 +8,12 @@ last token is not stored.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from baselines.shared import blocks_of, callable_from_hooks, expected_tokens, length_of
+import numpy as np
+
+from baselines.peak import peak_fits
+from baselines.shared import callable_from_hooks, expected_tokens, length_of, while_waiting
 from llmqgym.checks import check_real
 from llmqgym.kernel.memory import request_at
 from llmqgym.policy import Hook, Policy
@@ -23,40 +25,22 @@ def passes_left(request: Any) -> int:
     return expected_tokens(request) - int(request.generated_tokens)
 
 
-@callable_from_hooks
-def blocks_in(request: Any, passes: int, server: Any) -> int:
-    """Blocks that a request will hold in the pass that is `passes` from now (the one being composed: 1); none once it
-    has finished."""
-    if passes > passes_left(request):
-        return 0
-    return blocks_of(request.prompt_tokens + request.generated_tokens + passes - 1, server)
-
-
-@callable_from_hooks
-def holds_in(candidate: Any, passes: int, server: Any) -> bool:
-    """Whether the candidate and the running batch together find their blocks in that pass."""
-    blocks = blocks_in(candidate, passes, server)
-    row = server.first_running
-    while row >= 0:
-        running = request_at(server.requests, row)
-        blocks += blocks_in(running, passes, server)
-        row = running.next
-    return bool(blocks <= (1.0 - server.params[0]) * server.num_kv_blocks)
-
-
 def holds_to_the_end(candidate: Any, server: Any) -> bool:
-    """Memory is highest just before somebody finishes: look there. Alone a request may enter, whatever is predicted."""
+    """Whether the candidate and the running batch find their blocks until each has finished. Alone a request may enter,
+    whatever is predicted."""
     if server.num_running == 0:
         return True
-    if not holds_in(candidate, passes_left(candidate), server):
-        return False
+    passes = np.empty(server.num_running + 1, np.int64)
+    stored = np.empty(server.num_running + 1, np.int64)
+    passes[0] = passes_left(candidate)
+    stored[0] = candidate.prompt_tokens + candidate.generated_tokens - 1
     row = server.first_running
-    while row >= 0:
+    for place in range(1, server.num_running + 1):
         running = request_at(server.requests, row)
-        if not holds_in(candidate, passes_left(running), server):
-            return False
+        passes[place] = passes_left(running)
+        stored[place] = running.prompt_tokens + running.generated_tokens - 1
         row = running.next
-    return True
+    return peak_fits(passes, stored, server, int((1.0 - server.params[0]) * server.num_kv_blocks))
 
 
 def shortest(request: Any, server: Any) -> float:
@@ -70,11 +54,6 @@ def smallest_volume(request: Any, server: Any) -> float:
     return float((request.prompt_tokens - 1) * length + length * (length + 1) / 2)
 
 
-def while_waiting(server: Any) -> float:
-    """What does not fit now may fit a pass later, when the ends of the running requests lie otherwise."""
-    return 1.0 if server.num_waiting > 0 else math.inf
-
-
 def mc_sf(protect: float = 0.0, miss: str = "stop") -> Policy:
     """MC-SF: shortest predicted first, admitted while the predicted peak fits; `protect` is the share of the KV cache
     that is kept out of the plan, `miss` whether others are tried after one that does not fit (stop or skip)."""
@@ -82,18 +61,23 @@ def mc_sf(protect: float = 0.0, miss: str = "stop") -> Policy:
 
 
 def mc_sf_true(protect: float = 0.0, miss: str = "stop") -> Policy:
-    """MC-SF on true lengths (oracle)."""
+    """MC-SF on true lengths (oracle); `protect` and `miss` as in `mc-sf`."""
     return _look_ahead("mc-sf-true", shortest, protect, miss, oracle=True)
 
 
 def mc_benchmark(protect: float = 0.0, miss: str = "stop") -> Policy:
-    """MC-Benchmark: the same test in order of arrival."""
+    """MC-Benchmark: the same test in order of arrival; `protect` and `miss` as in `mc-sf`."""
     return _look_ahead("mc-benchmark", None, protect, miss, oracle=False)
 
 
 def volume_sf(protect: float = 0.0, miss: str = "stop") -> Policy:
-    """The same test in order of predicted volume, memory times time."""
+    """The same test in order of predicted volume, memory times time; `protect` and `miss` as in `mc-sf`."""
     return _look_ahead("volume-sf", smallest_volume, protect, miss, oracle=False)
+
+
+def volume_sf_true(protect: float = 0.0, miss: str = "stop") -> Policy:
+    """Volume-first on true lengths (oracle); `protect` and `miss` as in `mc-sf`."""
+    return _look_ahead("volume-sf-true", smallest_volume, protect, miss, oracle=True)
 
 
 def _look_ahead(name: str, order: Hook | None, protect: float, miss: str, oracle: bool) -> Policy:

@@ -50,14 +50,16 @@ def long_first(running: Any, requester: Any, server: Any) -> float:
 
 
 def one_bit(threshold: float = 256.0, preemptive: bool = True, front: bool = True, mode: str = "recompute") -> Policy:
-    """Predicted shorts first: `threshold` in tokens, `mode` of preemption."""
+    """Predicted shorts first: `threshold` in tokens, `preemptive` or not, `mode` of preemption; `front`: a short one
+    goes before the shorts that wait."""
     return _one_bit("one-bit", threshold, preemptive, front, mode, oracle=False)
 
 
 def one_bit_true(
     threshold: float = 256.0, preemptive: bool = True, front: bool = True, mode: str = "recompute"
 ) -> Policy:
-    """True shorts first (oracle): `threshold` in tokens, `mode` of preemption."""
+    """True shorts first (oracle): `threshold` in tokens, `preemptive` or not, `mode` of preemption; `front`: a short
+    one goes before the shorts that wait."""
     return _one_bit("one-bit-true", threshold, preemptive, front, mode, oracle=True)
 
 

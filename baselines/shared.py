@@ -43,6 +43,11 @@ def expected_tokens(request: Any) -> int:
     return int(max(math.ceil(length), request.generated_tokens + 1))
 
 
+def while_waiting(server: Any) -> float:
+    """WAKE of policies whose answers change from pass to pass, and matter only while somebody waits."""
+    return 1.0 if server.num_waiting > 0 else math.inf
+
+
 @callable_from_hooks
 def blocks_of(tokens: int, server: Any) -> int:
     """KV blocks that hold `tokens` tokens."""

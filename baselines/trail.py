@@ -45,7 +45,8 @@ def largest_rank(running: Any, requester: Any, server: Any) -> float:
 
 
 def trail(c: float = 0.8, mode: str = "recompute") -> Policy:
-    """TRAIL(C): `c` is the share of the first prediction after which a request stays, `mode` of preemption."""
+    """TRAIL(C): `c` is the share of the first prediction after which a request stays (0.8 is RECALL), `mode` of
+    preemption."""
     c = check_real("c of trail", c, 0, 1e9)
     return Policy(
         "trail",

@@ -13,12 +13,24 @@ Leave a hook out and the engine's default holds.
 | `preempt` | (running, candidate, server) -> float | who makes place for a better one: the largest above 0 | nobody |
 | `wake` | (server) -> float | iterations for which no decision changes without an event | see below |
 
+What it must remember a policy writes into notes: `request.notes` (4 numbers, 0 at arrival, kept through preemption) and
+`server.notes` (1024 numbers, 0 at the start). Five hooks answer nothing and are told of what happens; these may write
+notes, and nothing else, and no other hook may write anything.
+
+| hook | signature | is told |
+|---|---|---|
+| `arrive` | (request, server) | that a request has come, before its key is taken |
+| `admitted` | (request, server) | that it has entered the running batch |
+| `preempted` | (request, server) | that it has left it, before its tokens are lost, copied or held, and its key taken |
+| `finished` | (request, server) | that it is done: `generated_tokens` is what its length was |
+| `begin` | (server) | that a composition begins, before keys are taken anew |
+
 Between events (an arrival, a finish, a shortage) nothing is decided for `wake` iterations: that lets the kernel
 jump. Keys are taken when a request joins the queue, and victims are chosen at a shortage, so a policy of these
-alone may be jumped over for ever; one with `fit`, `preempt` or `mix_key` is asked every iteration, unless it says
-how long its answers stand: `wake=math.inf` where only events change them (SRPT), a hook where a quantum or a
-cut-off ends. A policy whose keys drift while requests wait says `rekey=True`. See docs/model.md for what each
-answer does.
+alone may be jumped over for ever; one with `fit`, `preempt`, `mix_key` or `begin` is asked every iteration, unless it
+says how long its answers stand: `wake=math.inf` where only events change them (SRPT), a hook where a quantum or a
+cut-off ends. `begin` is not told of iterations that are jumped over. A policy whose keys drift while requests wait
+says `rekey=True`. See docs/model.md for what each answer does, and for when each event is told.
 """
 
 from __future__ import annotations
@@ -29,15 +41,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from llmqgym.errors import InputError, unknown
-from llmqgym.kernel.tables import Mix, Mode
+from llmqgym.kernel.tables import MAX_PARAMS, Mix, Mode
 
 Hook = Callable[..., float]
+Event = Callable[..., None]
 
 #: Settings by name.
 MIXES = {mix.name.lower(): mix.value for mix in Mix}
 MODES = {mode.name.lower(): mode.value for mode in Mode}
 MISSES = {"stop": 0, "skip": 1}
-MAX_PARAMS = 8
 
 
 @dataclass(frozen=True)
@@ -46,11 +58,13 @@ class Policy:
 
     A hook may walk the running batch in the order of admission: from row `server.first_running` by `request.next` to
     -1, each row as `request_at(server.requests, row)` (llmqgym.kernel.memory). The kernel keeps those rows current for
-    policies with `fit`, `wake` or `rekey`, at a cost that grows with the batch; `reads_running=False` says that no hook
-    walks, and saves it.
+    policies with `fit`, `wake`, `begin` or `rekey`, at a cost that grows with the batch; `reads_running=False` says
+    that no hook walks, and saves it. `arrive` and `finished` come when they are not current. `begin` may walk the
+    waiting queue too, in no particular order: `entry_at(server.waiting, place).row` for `place` below
+    `server.num_queued`.
 
     `oracle=True` lets its hooks read `request.true_output_tokens` (-1 for everybody else); every table marks it.
-    `params` are up to 8 numbers that hooks read as `server.params[i]`; another value needs no compilation.
+    `params` are up to 32 numbers that hooks read as `server.params[i]`; another value needs no compilation.
 
     >>> Policy("shortest-prompt", order=lambda request, server: float(request.prompt_tokens)).miss
     'stop'
@@ -63,6 +77,11 @@ class Policy:
     victim: Hook | None = None
     preempt: Hook | None = None
     wake: Hook | float | None = None
+    arrive: Event | None = None
+    admitted: Event | None = None
+    preempted: Event | None = None
+    finished: Event | None = None
+    begin: Event | None = None
     mix: str = "mixed"
     miss: str = "stop"
     victim_mode: str = "recompute"
@@ -95,7 +114,7 @@ class Policy:
         if len(self.params) > MAX_PARAMS:
             raise InputError(f"policy {self.name!r}: {len(self.params)} params, at most {MAX_PARAMS}.")
 
-    def hooks(self) -> dict[str, Hook | None]:
+    def hooks(self) -> dict[str, Hook | Event | None]:
         """The hooks by the names that the kernel uses, in its order."""
         return {
             "order": self.order,
@@ -104,6 +123,11 @@ class Policy:
             "victim": self.victim,
             "preempt": self.preempt,
             "wake": self.wake if callable(self.wake) else None,
+            "arrive": self.arrive,
+            "admitted": self.admitted,
+            "preempted": self.preempted,
+            "finished": self.finished,
+            "begin": self.begin,
         }
 
     def wake_passes(self) -> float:
@@ -115,9 +139,9 @@ class Policy:
 
     def asks_between_events(self) -> bool:
         """Whether its hooks may answer otherwise though nothing has happened but time."""
-        return self.rekey or any(hook is not None for hook in (self.fit, self.preempt, self.mix_key))
+        return self.rekey or any(hook is not None for hook in (self.fit, self.preempt, self.mix_key, self.begin))
 
     def settings(self) -> dict[str, Any]:
         """Everything but the functions, for reports."""
-        hooks = {"order", "fit", "mix_key", "victim", "preempt", "wake"}
+        hooks = {*self.hooks(), "mix_key"}
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hooks}

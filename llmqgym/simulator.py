@@ -192,7 +192,7 @@ class Simulator:
         for kind, hook in policy.hooks().items():
             address = int(hook is not None) if inline else address_of_hook(kind, hook)
             setattr(sim, f"{kind}_hook", address)
-        walks = policy.rekey or policy.fit is not None or callable(policy.wake)
+        walks = policy.rekey or callable(policy.wake) or policy.fit is not None or policy.begin is not None
         sim.reads_running = int(policy.reads_running and walks)
         sim.mix, sim.skip_misses = MIXES[policy.mix], MISSES[policy.miss]
         sim.victim_mode, sim.preempt_mode = MODES[policy.victim_mode], MODES[policy.preempt_mode]

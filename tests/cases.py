@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import naive
 import naive_cache
 import naive_refreshing
+import numpy as np
 from hypothesis import strategies as st
 
 from llmqgym.config import ServerConfig
 from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel import memory
-from llmqgym.kernel.memory import request_at
-from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S
+from llmqgym.kernel.memory import entry_at, request_at
+from llmqgym.kernel.tables import HORIZON_PS, MAX_PARAMS, PS_PER_S
 from llmqgym.policy import Policy
 from llmqgym.simulator import Simulator
 from llmqgym.workload.predictors import Looks
@@ -96,6 +97,52 @@ def largest(running: Any, other: Any, server: Any) -> float:
     return float(running.kv_blocks - other.kv_blocks - 1)
 
 
+def by_notes(request: Any, server: Any) -> float:
+    return (request.notes[0] + 3.0 * request.notes[1] + request.notes[2] + request.notes[3] + server.notes[2]) % 11.0
+
+
+def fit_by_notes(request: Any, server: Any) -> bool:
+    return (server.notes[0] + server.notes[1] + server.notes[3] + request.notes[0] + request.id) % 3.0 != 0.0
+
+
+def note_arrival(request: Any, server: Any) -> None:
+    request.notes[0] = server.num_waiting + server.notes[3]
+    server.notes[0] += 1.0
+
+
+def note_admission(request: Any, server: Any) -> None:
+    request.notes[1] += 1.0
+    server.notes[1] += request.generated_tokens + server.num_running + server.budget_tokens
+
+
+def note_preemption(request: Any, server: Any) -> None:
+    row = server.first_running
+    while row >= 0:
+        other = request_at(server.requests, row)
+        request.notes[2] += other.generated_tokens
+        row = other.next
+    request.notes[2] += request.generated_tokens + 7.0 * request.computed_tokens + 5.0 * request.kv_blocks
+
+
+def note_finish(request: Any, server: Any) -> None:
+    server.notes[2] += request.generated_tokens * (1.0 + request.notes[1]) + server.num_iterations
+
+
+def note_beginning(server: Any) -> None:
+    """Walks the running batch and the waiting queue."""
+    total = server.num_iterations + server.processed_tokens
+    row = server.first_running
+    while row >= 0:
+        other = request_at(server.requests, row)
+        total += other.generated_tokens + other.kv_blocks
+        row = other.next
+    for place in range(server.num_queued):
+        other = request_at(server.requests, entry_at(server.waiting, place).row)
+        other.notes[3] = server.num_iterations % 5
+        total += 13 * (other.id % 3) + other.generated_tokens
+    server.notes[3] = total % 7
+
+
 def every(server: Any) -> float:
     return 1.0
 
@@ -119,39 +166,66 @@ PREEMPTS = (None, None, shorter_prediction, more_urgent, largest)
 
 
 class _TwinRequest:
-    """A twin's request under the kernel's field names."""
+    """A twin's request under the kernel's field names; the truth only for an oracle."""
 
-    def __init__(self, request: naive.Request) -> None:
-        self._request = request
+    def __init__(self, request: naive.Request, oracle: bool) -> None:
+        self._request, self._oracle = request, oracle
 
     def __getattr__(self, name: str) -> Any:
+        if name == "true_output_tokens":
+            return self._request.output_tokens if self._oracle else -1
+        assert self._oracle or name != "output_tokens"
         return getattr(self._request, "prefill_target" if name == "prefill_target_tokens" else name)
 
 
 class _TwinTable(list[Any]):
-    """The twin's running batch as the table that `request_at` reads in plain Python."""
+    """Requests, or entries of the waiting queue, as the table that hooks reach by its address in plain Python."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        super().__init__(rows)
+        memory._ARRAYS[id(self)] = self  # type: ignore[assignment]
+
+
+@dataclass
+class _TwinEntry:
+    row: int
 
 
 class _TwinServer:
-    """A twin's server under the kernel's field names."""
+    """A twin's server under the kernel's field names; its requests are the running ones, then those that wait."""
 
-    def __init__(self, sim: naive.Simulator) -> None:
-        self._table = _TwinTable(_TwinRequest(request) for request in sim.running)
-        for row, request in enumerate(self._table):
-            request.next = row + 1 if row + 1 < len(self._table) else -1
-        self.first_running = 0 if self._table else -1
-        self.requests = id(self._table)
-        memory._ARRAYS[self.requests] = self._table  # type: ignore[assignment]
-        self.num_iterations = sim.num_iterations
-        self.num_running = len(sim.running)
-        self.free_kv_blocks = sim.free_blocks
+    def __init__(self, sim: naive.Simulator, policy: Policy) -> None:
+        server, num_running = sim.server, len(sim.running)
+        self._table = _TwinTable(_TwinRequest(request, policy.oracle) for request in sim.running + sim.waiting)
+        for row, request in enumerate(self._table[:num_running]):
+            request.next = row + 1 if row + 1 < num_running else -1
+            request.previous = row - 1
+        self._entries = _TwinTable(_TwinEntry(row) for row in range(num_running, len(self._table)))
+        self.first_running = 0 if num_running else -1
+        self.last_running = num_running - 1
+        self.requests, self.waiting = id(self._table), id(self._entries)
+        self.num_queued = self.num_waiting = len(sim.waiting)
+        self.num_running = num_running
+        self.num_decoding = sum(not request.in_prefill for request in sim.running)
+        self.clock_ps, self.num_iterations = sim.clock, sim.num_iterations
+        self.processed_tokens, self.budget_tokens = sim.processed_tokens, getattr(sim, "budget", 0)
+        self.free_kv_blocks, self.reserved_kv_blocks = sim.free_blocks, getattr(sim, "reserved_blocks", 0)
+        self.params = [*policy.params, *[0.0] * (MAX_PARAMS - len(policy.params))]
+        self.notes = sim.notes
+        for name in ("num_kv_blocks", "block_size", "watermark_blocks", "max_running", "max_batched_tokens"):
+            setattr(self, name, getattr(server, name))
 
 
-def on_twin(hook: Callable[..., float] | None) -> Callable[..., float] | None:
+def on_twin(hook: Callable[..., Any] | None, policy: Policy) -> Callable[..., Any] | None:
     """The same hook for the twin, whose hooks take (requests..., simulator)."""
     if hook is None:
         return None
-    return lambda *arguments: hook(*map(_TwinRequest, arguments[:-1]), _TwinServer(arguments[-1]))
+
+    def ask(*arguments: Any) -> Any:
+        requests = (_TwinRequest(request, policy.oracle) for request in arguments[:-1])
+        return hook(*requests, _TwinServer(arguments[-1], policy))
+
+    return ask
 
 
 class _Both(naive_refreshing.Simulator, naive_cache.Simulator):
@@ -182,6 +256,7 @@ class Case:
     until_ps: int = HORIZON_PS
     looks: Looks | None = None
     shared: tuple[tuple[int, int], ...] | None = None  # prefix group and tokens, where blocks are found again
+    more: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # further columns of the workload
 
     def kernel(self, **how: Any) -> Simulator:
         """Run by the kernel, in tables that must grow on the way."""
@@ -192,6 +267,7 @@ class Case:
             predicted_output_tokens=list(self.predictions),
             priority=list(self.priorities),
             **self._prefixes(),
+            **self.more,
         )
         sim = Simulator(
             self.server, self.profile, self.policy, until_ps=self.until_ps, capacity=4, looks=self.looks, **how
@@ -207,6 +283,9 @@ class Case:
             naive_cache.Request(i, arrival, prompt, output, predicted_output_tokens=predicted, priority=priority)
             for i, (arrival, prompt, output, predicted, priority) in enumerate(columns)
         ]
+        for name, column in self.more.items():
+            for request, value in zip(requests, column, strict=True):
+                setattr(request, name, value)
         for request, (group, tokens) in zip(requests, self.shared or (), strict=False):
             request.prefix_group, request.prefix_tokens = group, min(tokens, request.prompt_tokens)
         settings = (requests, self._twin_server(), self._twin_profile(), self._twin_policy(), self.until_ps)
@@ -240,17 +319,29 @@ class Case:
     def _twin_policy(self) -> naive.Policy:
         p = self.policy
         return naive.Policy(
-            order=on_twin(p.order) or (lambda request, sim: 0.0),
-            fit=on_twin(p.fit),
+            order=on_twin(p.order, p) or (lambda request, sim: 0.0),
+            fit=on_twin(p.fit, p),
             miss=p.miss,
             mix=p.mix,
-            mix_key=on_twin(p.mix_key),
-            victim=on_twin(p.victim),
+            mix_key=on_twin(p.mix_key, p),
+            victim=on_twin(p.victim, p),
             victim_mode=p.victim_mode,
-            preempt=on_twin(p.preempt),
+            preempt=on_twin(p.preempt, p),
             preempt_mode=p.preempt_mode,
             rekey=p.rekey,
+            arrive=on_twin(p.arrive, p),
+            admitted=on_twin(p.admitted, p),
+            preempted=on_twin(p.preempted, p),
+            finished=on_twin(p.finished, p),
+            begin=on_twin(p.begin, p),
         )
+
+
+#: Every hook that is told of something, and those that answer by what was noted.
+NOTING: dict[str, Any] = {
+    "arrive": note_arrival, "admitted": note_admission, "preempted": note_preemption, "finished": note_finish,
+    "begin": note_beginning, "order": by_notes, "fit": fit_by_notes, "wake": None,
+}  # fmt: skip
 
 
 @st.composite
@@ -265,7 +356,7 @@ def policies(draw: st.DrawFn) -> Policy:
         if mix_key
         else draw(st.sampled_from(["mixed", "mixed", "prefill_first", "prefill_first_mixed", "batch_to_completion"]))
     )
-    return Policy(
+    policy = Policy(
         "random",
         order=aging if rekey else draw(st.sampled_from(ORDERS)),
         fit=fit,
@@ -279,6 +370,7 @@ def policies(draw: st.DrawFn) -> Policy:
         preempt_mode=draw(st.sampled_from(["recompute", "restart", "swap", "hold", "hold"])),
         rekey=rekey,
     )
+    return replace(policy, **NOTING) if draw(st.integers(0, 4)) == 0 else policy
 
 
 @st.composite
@@ -370,3 +462,20 @@ def all_looks(draw: st.DrawFn) -> Looks:
         spread=draw(st.sampled_from([0.5, 4.0])),
         persistence=draw(st.sampled_from([0.0, 0.5, 1.0])),
     )
+
+
+def labels(case: Case, rng: np.random.Generator) -> dict[str, tuple[Any, ...]]:
+    """What the policies of the literature ask for beyond lengths: caps, intervals, tenants and limits, some of them
+    absent."""
+    num = len(case.arrivals)
+    outputs = np.array(case.outputs)
+    lower = np.where(rng.random(num) < 0.2, math.nan, outputs * rng.uniform(0.2, 1.0, num))
+    upper = np.where(np.isnan(lower), math.nan, outputs * rng.uniform(1.0, 3.0, num))
+    return {
+        "max_output_tokens": tuple((outputs + rng.integers(0, 60, num)).tolist()),
+        "predicted_lower_tokens": tuple(lower.tolist()),
+        "predicted_upper_tokens": tuple(upper.tolist()),
+        "tenant": tuple(rng.integers(0, 4, num).tolist()),
+        "ttft_limit_ps": tuple(np.where(rng.random(num) < 0.3, -1, rng.integers(1, 60, num) * PS_PER_S).tolist()),
+        "tpot_limit_ps": tuple(np.where(rng.random(num) < 0.3, -1, rng.integers(1, 9, num) * PS_PER_S).tolist()),
+    }

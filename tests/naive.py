@@ -28,6 +28,14 @@ class Request:
     predicted_output_tokens: float = math.nan
     priority: float = 0
     tenant: int = 0
+    predicted_lower_tokens: float = math.nan
+    predicted_upper_tokens: float = math.nan
+    ttft_limit_ps: int = -1
+    tpot_limit_ps: int = -1
+    prefix_group: int = -1
+    prefix_tokens: int = 0
+    cached_tokens: int = 0  # that it would find in the cache, for policies that rekey
+    initial_predicted_output_tokens: float = math.nan  # as of the arrival
 
     computed_tokens: int = 0
     generated_tokens: int = 0
@@ -46,6 +54,7 @@ class Request:
     num_preemptions: list[int] = field(default_factory=lambda: [0, 0, 0, 0])  # in the order of MODES
     lost_tokens: int = 0
     swapped_blocks: int = 0  # out + in
+    notes: list[float] = field(default_factory=lambda: [0.0] * 4)  # the policy's own
 
     @property
     def num_tokens(self) -> int:
@@ -129,6 +138,11 @@ class Policy:
     preempt: Callable[[Request, Request, Simulator], float] | None = None  # (running request, candidate, sim)
     preempt_mode: str = "recompute"
     rekey: bool = False
+    arrive: Callable[[Request, Simulator], None] | None = None
+    admitted: Callable[[Request, Simulator], None] | None = None
+    preempted: Callable[[Request, Simulator], None] | None = None
+    finished: Callable[[Request, Simulator], None] | None = None
+    begin: Callable[[Simulator], None] | None = None
 
 
 def largest(requests: list[Request], value: Callable[[Request], float]) -> tuple[Request, float]:
@@ -154,6 +168,8 @@ class Simulator:
         self.server, self.profile, self.policy = server, profile, policy
         self.until_ps, self.log, self.unit_ps = until_ps, log, unit_ps
         self.requests = [copy.deepcopy(r) for r in requests]
+        for request in self.requests:
+            request.initial_predicted_output_tokens = request.predicted_output_tokens
         assert [r.id for r in self.requests] == list(range(len(requests)))
         assert all(a.arrival_ps <= b.arrival_ps for a, b in zip(self.requests, self.requests[1:], strict=False))
         self.coming = list(self.requests)
@@ -174,6 +190,7 @@ class Simulator:
         self.left: list[int] = []  # ids preempted since the last pass, for the log
         self.hits: list[list[int]] = []  # [id, tokens] found in the cache since then
         self.steps: list[dict] = []
+        self.notes = [0.0] * 1024  # the policy's own
 
     def run(self) -> Simulator:
         while self.status == "running":
@@ -193,6 +210,11 @@ class Simulator:
             else:
                 self.status = "finished"
             return
+        if self.policy.rekey:
+            for request in self.waiting:
+                request.cached_tokens = self.findable_tokens(request)
+        if self.policy.begin is not None:
+            self.policy.begin(self)
         if self.policy.rekey:  # 2
             for request in self.waiting:
                 self.take_key(request)
@@ -212,7 +234,13 @@ class Simulator:
                 request.status = "rejected"
                 self.num_rejected += 1
             else:
-                self.join_waiting(request)
+                self.enter(request)
+
+    def enter(self, request: Request) -> None:
+        """A request arrives."""
+        if self.policy.arrive is not None:
+            self.policy.arrive(request, self)
+        self.join_waiting(request)
 
     def can_never_fit(self, request: Request) -> bool:
         return self.server.blocks(request.prompt_tokens + request.output_tokens - 1) > self.server.num_kv_blocks
@@ -230,6 +258,7 @@ class Simulator:
 
     def compose(self) -> None:
         self.budget = self.server.max_batched_tokens
+        self.reserved_blocks = 0  # kept from newcomers
         self.lone = len(self.running) + len(self.waiting) == 1
         self.shortage = False  # "preempted" in the text
         self.scheduled: dict[Request, int] = {}  # tokens of each request, in scheduling order
@@ -311,6 +340,7 @@ class Simulator:
             if len(self.running) >= self.server.max_running and self.policy.preempt is None:
                 return False
             candidate = untried[0]
+            candidate.cached_tokens = self.findable_tokens(candidate)
             n = self.wanted_tokens(candidate)
             over_budget = not self.server.chunked_prefill and n > self.budget
             n = min(n, self.budget)
@@ -338,8 +368,8 @@ class Simulator:
             tokens = request.num_tokens if self.server.reserve_full_isl else request.computed_tokens + n
             margin = self.server.watermark_blocks if self.running else 0
             needed = max(needed, self.server.blocks(tokens) - request.kv_blocks + margin)
-        reserved = sum(self.need(r, 1) for r in decodes if r.status == "running")
-        return max(needed - (self.free_blocks - reserved), 0)
+        self.reserved_blocks = sum(self.need(r, 1) for r in decodes if r.status == "running")
+        return max(needed - (self.free_blocks - self.reserved_blocks), 0)
 
     def admit(self, request: Request, n: int) -> None:
         self.waiting.remove(request)
@@ -355,9 +385,15 @@ class Simulator:
         self.transfer(request, request.host_blocks)
         self.free_host_blocks += request.host_blocks
         request.host_blocks = 0
+        if self.policy.admitted is not None:
+            self.policy.admitted(request, self)
 
     def use_cache(self, request: Request) -> None:
         """Without prefix caching there is nothing to be found."""
+
+    def findable_tokens(self, request: Request) -> int:
+        """Tokens in the cache that a waiting request could use."""
+        return 0
 
     def voluntary_leaver(self, candidate: Request, lack: int) -> Request | None:
         """Of those whose value is above 0 the one of the largest, if all of them together hold what is lacking."""
@@ -375,6 +411,9 @@ class Simulator:
         """Take a running request back to the waiting queue."""
         self.budget += self.scheduled.pop(request, 0)
         self.release_blocks(request, request.kv_blocks - self.server.blocks(request.computed_tokens))
+        self.running.remove(request)
+        if self.policy.preempted is not None:
+            self.policy.preempted(request, self)
         if mode == "swap" and request.kv_blocks > self.free_host_blocks:
             mode = "recompute"
         if mode == "hold":
@@ -394,7 +433,6 @@ class Simulator:
         self.preemptions[MODES.index(mode)] += 1
         request.last_preempted_ps = self.clock
         self.left.append(request.id)
-        self.running.remove(request)
         self.join_waiting(request)
 
     def drop_last_held(self) -> bool:
@@ -444,13 +482,13 @@ class Simulator:
             duration += self.transfer_ps
         self.transfer_ps = 0
         self.move_clock(start + duration)
+        self.num_iterations += 1
         partial, finished = [], []
         for request, n in self.scheduled.items():
             if not self.advance(request, n, start):
                 partial.append(request.id)
             elif request.status == "finished":
                 finished.append(request.id)
-        self.num_iterations += 1
         self.processed_tokens += sum(self.scheduled.values())
         self.finished_order += finished
         if self.log:
@@ -474,6 +512,8 @@ class Simulator:
             request.finish_ps = self.clock
             self.running.remove(request)
             self.release_blocks(request, request.kv_blocks)
+            if self.policy.finished is not None:
+                self.policy.finished(request, self)
         return True
 
     def write_step(self, start: int, free_before: int, partial: list[int], finished: list[int]) -> None:

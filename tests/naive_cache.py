@@ -20,8 +20,6 @@ class Block:
 class Request(naive.Request):
     """A request whose first `prefix_tokens` tokens are those of its group."""
 
-    prefix_group: int = -1
-    prefix_tokens: int = 0
     blocks: list[Block] = field(default_factory=list)
     regained_tokens: int = 0
     hit_tokens: int = 0
@@ -62,6 +60,9 @@ class Simulator(naive.Simulator):
                 break
             blocks.append(same[0])
         return blocks
+
+    def findable_tokens(self, request: Request) -> int:
+        return len(self.found(request)) * self.server.block_size
 
     def wanted_tokens(self, request: Request) -> int:
         hit = len(self.found(request)) * self.server.block_size if request.status == "waiting" else 0

@@ -243,10 +243,20 @@ def test_an_error_while_writing_removes_the_temporary_file(tmp_path):
 def test_lists():
     assert "kv-bound" in cli("list", "scenarios").stdout
     policies = cli("list", "policies").stdout.splitlines()
-    assert any(line.split()[:2] == ["srpt", "oracle"] for line in policies)
-    assert not any(line.split()[:2] == ["sprpt", "oracle"] for line in policies)
+    assert any(line.split()[:4] == ["srpt", "sizes", "ORACLE:", "truth"] for line in policies)
+    assert any(line.split()[:4] == ["sprpt", "sizes", "point", "prediction"] for line in policies)
     assert "h100-llama-2-70b-tp4" in cli("list", "profiles").stdout
     assert "did you mean 'policies'" in refused("list", "policy")
+
+
+def test_policy_page():
+    page = cli("policy", "show", "orca_dai").stdout
+    assert page.startswith("orca: ")
+    assert "arXiv 2504.07347" in page
+    assert "other names: orca-dai" in page
+    assert "(ORACLE)" in cli("policy", "show", "mc-sf-true").stdout
+    assert "alias of:    vtc:lift=false" in cli("policy", "show", "lcf").stdout
+    assert "did you mean 'trail'" in refused("policy", "show", "tral")
 
 
 def test_trace_info():

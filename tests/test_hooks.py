@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from cases import by_prediction, moody_fit, shorter_prediction, youngest
+from cases import NOTING, by_prediction, moody_fit, note_beginning, note_finish, shorter_prediction, youngest
 
 from llmqgym.config import ServerConfig
 from llmqgym.errors import InputError
@@ -41,9 +42,10 @@ def simulator(policy: Policy = POLICY, **how: Any) -> Simulator:
 
 @pytest.mark.skipif(not COMPILED, reason="inlining is a matter of compilation")
 def test_inlined_hooks_decide_as_those_called_by_address() -> None:
+    """All of them, those that are told of something included."""
     ways = []
     for inline in (False, True):
-        sim = simulator(inline=inline)
+        sim = simulator(replace(POLICY, **NOTING), inline=inline)
         sim.run(iter([workload()]))
         ways.append((sim.totals(), sim.departures().tobytes()))
     assert ways[0] == ways[1]
@@ -96,6 +98,8 @@ def test_who_is_asked_every_iteration() -> None:
     assert Policy("p", preempt=shorter_prediction).wake_passes() == 1
     assert Policy("p", preempt=shorter_prediction, wake=math.inf).wake_passes() == math.inf
     assert Policy("p", order=by_prediction, rekey=True).wake_passes() == 1
+    assert Policy("p", begin=note_beginning).wake_passes() == 1
+    assert Policy("p", finished=note_finish).wake_passes() == math.inf
 
 
 @pytest.mark.skipif(not COMPILED, reason="in plain Python the error comes when the hook is called")
@@ -111,3 +115,19 @@ def test_server_is_the_head_of_simulator() -> None:
     """A hook's SERVER record is the simulator's record seen through a shorter dtype: same names, same places."""
     for name in tables.SERVER.names or ():
         assert tables.SERVER.fields[name] == tables.SIMULATOR.fields[name]  # type: ignore[index]
+
+
+def test_notes_are_the_policy_s_own() -> None:
+    """Three events of each of two requests, one after the other in the same row, with what is true at each."""
+
+    def note(request: Any, server: Any) -> None:
+        place = int(server.notes[0])
+        server.notes[0] += 1.0
+        server.notes[10 + place] = 100.0 * server.num_running + 10.0 * server.num_waiting + request.generated_tokens
+        request.notes[request.generated_tokens] += 1.0
+
+    policy = Policy("noting", arrive=note, admitted=note, finished=note)
+    sim = Simulator(ServerConfig(), load_profile("iterations").to_integers(16), policy, capacity=1)
+    sim.run(iter([make_requests(arrival_s=[0.0, 10.0], prompt_tokens=[5, 5], output_tokens=[2, 2])]))
+    assert sim.record.notes[10:17].tolist() == [0.0, 100.0, 2.0, 0.0, 100.0, 2.0, 0.0]
+    assert sim.request(0).notes.tolist() == [2.0, 0.0, 1.0, 0.0]

@@ -46,7 +46,8 @@ def test_every_baseline_jumps_and_steps_to_the_same_end(policy: str) -> None:
     workload, server = chat(), ServerConfig(num_kv_blocks=2500, max_running=48)
     jumping = simulate(workload, policy=make_policy(policy), server=server)
     stepping = simulate(workload, policy=make_policy(policy), server=server, step_by_step=True)
-    assert jumping.totals.num_events < stepping.totals.num_events
+    if make_policy(policy).mix_key is None:  # such a policy is asked for every batch
+        assert jumping.totals.num_events < stepping.totals.num_events
     for name in jumping.totals.__dataclass_fields__:
         if name != "num_events":
             assert getattr(jumping.totals, name) == getattr(stepping.totals, name), name
@@ -61,7 +62,8 @@ def test_laws(policy: str) -> None:
     """Section 9 of the model, on the figures of a whole run."""
     result = simulate(chat(), policy=make_policy(policy), server=ServerConfig(num_kv_blocks=2500, max_running=48))
     rows, totals = result.departures, result.totals
-    assert totals.integral_requests == int((rows["finish_ps"] - rows["arrival_ps"]).sum())
+    times_ps = (rows["finish_ps"] - rows["arrival_ps"]).tolist()
+    assert totals.integral_requests == sum(times_ps)  # MLFQ, swapping everybody round, leaves the 64 bits
     useful = int((rows["prompt_tokens"] + rows["output_tokens"] - 1).sum())
     assert totals.processed_tokens - totals.lost_tokens == useful
     assert np.all(rows["generated_tokens"] == rows["output_tokens"])

@@ -12,6 +12,7 @@ from llmqgym.cli.bench import bench
 from llmqgym.cli.bound import bound
 from llmqgym.cli.listing import list_names
 from llmqgym.cli.load import load
+from llmqgym.cli.policy import app as policy_app
 from llmqgym.cli.predictor import app as predictor_app
 from llmqgym.cli.profile import app as profile_app
 from llmqgym.cli.simulate import simulate
@@ -50,6 +51,7 @@ app.command()(bound)
 app.command()(theory)
 app.command()(validate)
 app.command("list")(list_names)
+app.add_typer(policy_app, name="policy")
 app.add_typer(predictor_app, name="predictor")
 app.add_typer(profile_app, name="profile")
 app.add_typer(trace_app, name="trace")

@@ -64,9 +64,11 @@ def _profiles() -> Any:
 def _policies() -> Any:
     from baselines.registry import POLICIES
 
-    table = _table("policies (oracle: reads true output lengths)", "name", "oracle", "what")
+    title = "policies (ORACLE: reads true output lengths; more in `llmqgym policy show NAME`)"
+    table = _table(title, "name", "family", "needs", "cost of a decision", "what")
     for name, entry in POLICIES.items():
-        table.add_row(name, "oracle" if entry.oracle else "", entry.summary)
+        needs = "ORACLE: " + entry.needs if entry.oracle else entry.needs
+        table.add_row(name, entry.family, needs, entry.cost, entry.summary)
     return table
 
 

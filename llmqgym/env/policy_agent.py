@@ -40,7 +40,6 @@ class PolicyAgent:
             )
         self._policy, self._env = policy, env
         self._composition = -1
-        self._keys: dict[int, float] = {}
         self._skipped: set[int] = set()
 
     def act(self, observation: Any = None) -> int:
@@ -60,11 +59,10 @@ class PolicyAgent:
             self._skipped.add(self._row(place))
 
     def _begin(self) -> None:
-        """A new iteration is being composed: keys as of now, nobody has been tried."""
+        """A new iteration is being composed: nobody has been tried."""
         composition = int(self._record.num_events)
         if composition != self._composition:
             self._composition, self._skipped = composition, set()
-            self._keys = {}
 
     @property
     def _record(self) -> Any:
@@ -74,15 +72,8 @@ class PolicyAgent:
         return int(self._env.servers.waiting_rows(0)[place])
 
     def _key(self, row: int) -> float:
-        """By which the queue is ordered: taken when a request joined it, or anew in each iteration."""
-        if self._policy.order is None:
-            return 0.0
-        if row not in self._keys:
-            key = float(self._env.simulator.hidden(row).key)
-            if self._policy.rekey:
-                key = float(self._policy.order(self._env.simulator.request(row), self._record))
-            self._keys[row] = math.inf if math.isnan(key) else key
-        return self._keys[row]
+        """By which the queue is ordered, as the kernel has taken it."""
+        return 0.0 if self._policy.order is None else float(self._env.simulator.hidden(row).key)
 
     def _first(self) -> int:
         """The place in the window of the first in the queue that may be tried, -1: none is to be."""

@@ -54,7 +54,7 @@ def _obey(sim: Any, agent: Any) -> bool:
         return True
     if command <= agent.window_waiting:
         row = window.row_at(agent, command - 1)
-        admit(sim, row, tokens_on_entry(sim, None, row))
+        admit(sim, None, row, tokens_on_entry(sim, None, row))
         return False
     seat.send_away(sim, agent, peek(agent.running, command - 1 - agent.window_waiting))
     return sim.deciding == Deciding.SHORT
@@ -119,7 +119,7 @@ def _fill_by_score(sim: Any, agent: Any) -> None:
         score = hidden_at(sim.hidden, row).score
         tokens = tokens_on_entry(sim, None, row)
         if tokens > 0:
-            admit(sim, row, tokens)
+            admit(sim, None, row, tokens)
         elif _finds_place(sim, agent, score):
             continue
         elif not agent.skip_misses:

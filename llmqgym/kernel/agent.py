@@ -167,6 +167,8 @@ SERVICES = {
     "leave_service": window.leave_service,
     "enter_service": window.enter_service,
     "exit_service": window.exit_service,
+    "gather_service": window.gather_service,
+    "spread_service": window.spread_service,
     "short_service": short_service,
     "asked_service": asked_service,
 }

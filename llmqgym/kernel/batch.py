@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from llmqgym.kernel import cohort, heap, lists, log, preemption, refreshing
-from llmqgym.kernel.hooks import call_on_request
+from llmqgym.kernel.hooks import call_on_request, call_service, tell_of_request, tell_server
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import allocate, blocks_for, blocks_lacking, count_free, look_up, take_found
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
 from llmqgym.kernel.tables import Mix, Mode, Status
-from llmqgym.kernel.waiting import leave_queue, put_aside_back, set_first_aside, take_keys_anew
+from llmqgym.kernel.waiting import leave_queue, look_all_up, put_aside_back, set_first_aside, take_keys_anew
 
-_FIT, _MIX = 1, 2
+_FIT, _MIX, _ADMITTED, _BEGIN = 1, 2, 7, 10
 ALL, PREFILLS, DECODES = 0, 1, 2
 #: What a waiting request lacks: tokens of this iteration, blocks (or the policy's FIT), a slot.
 _TOKENS, _BLOCKS, _SLOT = 0, 1, 2
@@ -111,6 +111,8 @@ def tokens_on_entry(sim: Any, hooks: Any, row: int) -> int:
     set, if it cannot."""
     request = request_at(sim.requests, row)
     done = look_up(sim, row, request)
+    if sim.prefix_caching:
+        request.cached_tokens = done - request.computed_tokens
     tokens = tokens_wanted(sim, request, done)
     if tokens > sim.budget_tokens and not sim.chunked_prefill:
         sim.lack = _TOKENS
@@ -132,12 +134,12 @@ def _try_to_enter(sim: Any, hooks: Any, row: int) -> bool:
     tokens = tokens_on_entry(sim, hooks, row)
     if tokens == 0:
         return False
-    admit(sim, row, tokens)
+    admit(sim, hooks, row, tokens)
     return True
 
 
 @helper
-def admit(sim: Any, row: int, tokens: int) -> None:
+def admit(sim: Any, hooks: Any, row: int, tokens: int) -> None:
     """A waiting request that was just found to fit joins the running batch, with so many tokens in this iteration."""
     request = request_at(sim.requests, row)
     request.status = Status.RUNNING
@@ -157,6 +159,8 @@ def admit(sim: Any, row: int, tokens: int) -> None:
     if cohort.is_decoding(request):
         sim.num_decoding += 1
     _schedule(sim, row, request, tokens)
+    if sim.admitted_hook:
+        tell_of_request(sim, hooks, _ADMITTED, sim.admitted_hook, request)
 
 
 @helper
@@ -320,8 +324,17 @@ def open_composition(sim: Any, hooks: Any) -> None:
         sim.door_open = 1
     if sim.reads_running:
         refreshing.show_running(sim)
+    asks_queue = sim.rekey != 0 or sim.begin_hook != 0
+    if sim.agent and asks_queue:
+        call_service(sim.gather_service, sim, 0, 0)
+    if sim.rekey and sim.prefix_caching:
+        look_all_up(sim)
+    if sim.begin_hook:
+        tell_server(sim, hooks, _BEGIN, sim.begin_hook)
     if sim.rekey:
         take_keys_anew(sim, hooks)
+    if sim.agent and asks_queue:
+        call_service(sim.spread_service, sim, 0, 0)
     if not sim.cohort_formed and not sim.step_by_step and sim.mix_hook == 0:
         cohort.form(sim)
     if sim.mix_hook:

@@ -13,7 +13,7 @@ from numba.core.ccallback import CFunc
 from llmqgym.kernel.hooks import PYTHON_HOOKS, SIGNATURES
 from llmqgym.kernel.jit import COMPILED, StampedCache
 
-_ADDRESSES: dict[tuple[str, Callable[..., float]], int] = {}
+_ADDRESSES: dict[tuple[str, Callable[..., Any]], int] = {}
 _KEEP_ALIVE: list[Any] = []
 
 
@@ -21,7 +21,7 @@ class HookError(TypeError):
     """A hook does not have the signature of its kind, or does not compile."""
 
 
-def _compile(kind: str, function: Callable[..., float]) -> Any:
+def _compile(kind: str, function: Callable[..., Any]) -> Any:
     signature = SIGNATURES[kind]
     options = {"error_model": "numpy", "nopython": True}
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options=options)
@@ -31,12 +31,12 @@ def _compile(kind: str, function: Callable[..., float]) -> Any:
     return compiled
 
 
-def _keep_on_disk(compiled: Any, function: Callable[..., float]) -> None:
+def _keep_on_disk(compiled: Any, function: Callable[..., Any]) -> None:
     with suppress(RuntimeError):  # no file behind the function (typed at a prompt), or no folder to write to
         setattr(compiled, "_cache", StampedCache(function))  # noqa: B010 - numba's stub does not show it
 
 
-def address_of_hook(kind: str, function: Callable[..., float] | None) -> int:
+def address_of_hook(kind: str, function: Callable[..., Any] | None) -> int:
     """The address under which the kernel calls `function` as its hook `kind`; 0 for no hook.
 
     Compiles on first use, about 0.3 s, and keeps the machine code on disk. Raises HookError."""

@@ -1,8 +1,8 @@
 """Calling a policy's hooks from the kernel: through an address, or inlined when a tuple of jitted functions is passed.
 
 `hooks` is None for addresses (the kernel compiles once, for every policy) or a tuple (order, fit, mix, victim,
-preempt, wake) of jitted functions or None (the kernel compiles for this policy). A missing hook is the engine's
-default, decided by the caller.
+preempt, wake, arrive, admitted, preempted, finished, begin) of jitted functions or None (the kernel compiles for this
+policy). A missing hook is the engine's default, or nothing, decided by the caller.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from llmqgym.kernel import tables
 from llmqgym.kernel.memory import visible
 
 #: Without JIT there is no machine code to point at: the border registers Python functions under made-up addresses.
-PYTHON_HOOKS: dict[int, Callable[..., float]] = {}
+PYTHON_HOOKS: dict[int, Callable[..., Any]] = {}
 
 _REQUEST = numba.from_dtype(tables.REQUEST)
 _SERVER = numba.from_dtype(tables.SERVER)
@@ -30,6 +30,11 @@ SIGNATURES = {
     "victim": types.float64(_REQUEST, _REQUEST, _SERVER),
     "preempt": types.float64(_REQUEST, _REQUEST, _SERVER),
     "wake": types.float64(_SERVER),
+    "arrive": types.void(_REQUEST, _SERVER),
+    "admitted": types.void(_REQUEST, _SERVER),
+    "preempted": types.void(_REQUEST, _SERVER),
+    "finished": types.void(_REQUEST, _SERVER),
+    "begin": types.void(_SERVER),
     "service": types.int64(numba.from_dtype(tables.SIMULATOR), types.int64, types.int64),
 }
 
@@ -59,6 +64,23 @@ def _call_service(_context: Any, address: Any, sim: Any, row: Any, number: Any) 
     return types.int64(address, sim, types.int64, types.int64), generate
 
 
+@intrinsic
+def _tell1(_context: Any, address: Any, a: Any) -> Any:
+    return types.void(address, a), _tell
+
+
+@intrinsic
+def _tell2(_context: Any, address: Any, a: Any, b: Any) -> Any:
+    return types.void(address, a, b), _tell
+
+
+def _tell(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    pointers = [context.get_value_type(t) for t in signature.args[1:]]
+    function = ir.FunctionType(ir.VoidType(), pointers)
+    builder.call(builder.inttoptr(args[0], function.as_pointer()), args[1:])
+    return context.get_dummy_value()
+
+
 _call1, _call2, _call3 = _pointer_call(1), _pointer_call(2), _pointer_call(3)
 
 
@@ -75,6 +97,16 @@ def call_on_pair(sim: Any, hooks: Any, which: int, address: int, running: Any, o
 def call_on_server(sim: Any, hooks: Any, which: int, address: int) -> float:
     """WAKE."""
     return PYTHON_HOOKS[address](visible(sim))
+
+
+def tell_of_request(sim: Any, hooks: Any, which: int, address: int, request: Any) -> None:
+    """ARRIVE, ADMITTED, PREEMPTED or FINISHED: what has happened to a request."""
+    PYTHON_HOOKS[address](request, visible(sim))
+
+
+def tell_server(sim: Any, hooks: Any, which: int, address: int) -> None:
+    """BEGIN."""
+    PYTHON_HOOKS[address](visible(sim))
 
 
 def call_service(address: int, sim: Any, row: int, number: int) -> int:
@@ -117,3 +149,21 @@ def _on_server(sim: Any, hooks: Any, which: Any, address: Any) -> Any:
     if _inlined(hooks, which):
         return lambda sim, hooks, which, address: hooks[which](visible(sim))
     return lambda sim, hooks, which, address: 0.0
+
+
+@overload(tell_of_request, prefer_literal=True, strict=False)
+def _of_request(sim: Any, hooks: Any, which: Any, address: Any, request: Any) -> Any:
+    if hooks == types.none:
+        return lambda sim, hooks, which, address, request: _tell2(address, request, visible(sim))
+    if _inlined(hooks, which):
+        return lambda sim, hooks, which, address, request: hooks[which](request, visible(sim))
+    return lambda sim, hooks, which, address, request: None
+
+
+@overload(tell_server, prefer_literal=True, strict=False)
+def _server(sim: Any, hooks: Any, which: Any, address: Any) -> Any:
+    if hooks == types.none:
+        return lambda sim, hooks, which, address: _tell1(address, visible(sim))
+    if _inlined(hooks, which):
+        return lambda sim, hooks, which, address: hooks[which](visible(sim))
+    return lambda sim, hooks, which, address: None

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from llmqgym.kernel import cohort, integrals, lists, log, refreshing
+from llmqgym.kernel.hooks import tell_of_request
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, release_all
 from llmqgym.kernel.memory import agent_at, arrival_at, departure_at, hidden_at, peek, poke, request_at
-from llmqgym.kernel.tables import Outcome, Status
+from llmqgym.kernel.tables import REQUEST_NOTES, Outcome, Status
 from llmqgym.kernel.waiting import join_queue
 
+_ARRIVE, _FINISHED = 6, 9
 #: take_arrivals: nothing is missing, go on.
 GO_ON = -1
 
@@ -77,9 +79,12 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
         request.num_preemptions[mode] = 0
     request.lost_tokens = 0
     request.prefix_hit_tokens = 0
+    request.cached_tokens = 0
     request.swapped_blocks = 0
     request.previous = -1
     request.next = -1
+    for place in range(REQUEST_NOTES):
+        request.notes[place] = 0.0
     hidden = hidden_at(sim.hidden, row)
     hidden.output_tokens = arrival.output_tokens
     hidden.together = 0
@@ -96,6 +101,8 @@ def _enter_system(sim: Any, hooks: Any, arrival: Any) -> None:
     if sim.agent:
         integrals.add_product(sim.integral_tokenless, 1, sim.clock_ps - arrival.arrival_ps)
         agent_at(sim.agent, 0).news = 1
+    if sim.arrive_hook:
+        tell_of_request(sim, hooks, _ARRIVE, sim.arrive_hook, request)
     join_queue(sim, hooks, row)
 
 
@@ -155,7 +162,7 @@ def _write_departure(sim: Any, request: Any, output_tokens: int, status: int, fi
 
 
 @helper
-def finish(sim: Any, row: int, was_decoding: bool) -> None:
+def finish(sim: Any, hooks: Any, row: int, was_decoding: bool) -> None:
     """A running request has its last token: slot and blocks are free, its row is done with."""
     request = request_at(sim.requests, row)
     hidden = hidden_at(sim.hidden, row)
@@ -165,6 +172,8 @@ def finish(sim: Any, row: int, was_decoding: bool) -> None:
     lists.remove_running(sim, row)
     if was_decoding:
         sim.num_decoding -= 1
+    if sim.finished_hook:
+        tell_of_request(sim, hooks, _FINISHED, sim.finished_hook, request)
     request.status = Status.FREE
     sim.num_finished += 1
     _write_departure(sim, request, hidden.output_tokens, Status.FINISHED, sim.clock_ps)

@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 from llmqgym.kernel import cohort, lists, log, refreshing
-from llmqgym.kernel.hooks import call_on_pair
+from llmqgym.kernel.hooks import call_on_pair, tell_of_request
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, release, release_all
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
 from llmqgym.kernel.tables import Mode, Status
 from llmqgym.kernel.waiting import join_queue, order_key, set_aside
 
-_VICTIM, _PREEMPT = 3, 4
+_VICTIM, _PREEMPT, _PREEMPTED = 3, 4, 8
 
 
 @helper
@@ -80,6 +80,9 @@ def preempt(sim: Any, hooks: Any, row: int, mode: int, aside: bool) -> None:
     if cohort.is_decoding(request):
         sim.num_decoding -= 1
     lists.remove_running(sim, row)
+    if sim.preempted_hook:
+        refreshing.show_running(sim)
+        tell_of_request(sim, hooks, _PREEMPTED, sim.preempted_hook, request)
     if mode == Mode.SWAP and request.kv_blocks > sim.free_host_blocks:
         mode = Mode.RECOMPUTE
     if mode == Mode.SWAP:

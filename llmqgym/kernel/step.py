@@ -80,7 +80,7 @@ def _integrate(sim: Any, span: int) -> None:
 
 
 @helper
-def _settle_chunks(sim: Any, start_ps: int) -> None:
+def _settle_chunks(sim: Any, hooks: Any, start_ps: int) -> None:
     """After a pass: what was computed, the tokens it yielded, who is finished, who begins to decode."""
     for place in range(sim.num_batch):
         chunk = chunk_at(sim.batch, place)
@@ -102,7 +102,7 @@ def _settle_chunks(sim: Any, start_ps: int) -> None:
             request.first_token_ps = sim.clock_ps
             sim.num_tokenless -= 1
         if request.generated_tokens == hidden.output_tokens:
-            passage.finish(sim, row, was_decoding)
+            passage.finish(sim, hooks, row, was_decoding)
             continue
         if not was_decoding:
             sim.num_decoding += 1
@@ -111,13 +111,13 @@ def _settle_chunks(sim: Any, start_ps: int) -> None:
 
 
 @helper
-def _settle_cohort(sim: Any, passes: int) -> None:
+def _settle_cohort(sim: Any, hooks: Any, passes: int) -> None:
     """After the cohort's passes: those who have their last token leave."""
     sim.processed_tokens += passes * sim.num_cohort
     cohort.make_passes(sim, passes)
     row = cohort.pop_ended(sim)
     while row >= 0:
-        passage.finish(sim, row, True)
+        passage.finish(sim, hooks, row, True)
         row = cohort.pop_ended(sim)
 
 
@@ -153,9 +153,9 @@ def _run_pass(sim: Any, hooks: Any) -> None:
     sim.clock_ps += span
     sim.num_iterations += passes
     if sim.cohort_scheduled:
-        _settle_cohort(sim, passes)
+        _settle_cohort(sim, hooks, passes)
         sim.cohort_scheduled = 0
-    _settle_chunks(sim, start_ps)
+    _settle_chunks(sim, hooks, start_ps)
     if sim.log:
         log.write(sim, log.FREE_AFTER, count_free(sim), 0)
         log.write(sim, log.QUEUES, sim.num_running, sim.num_waiting)
@@ -281,14 +281,14 @@ def advance(simulators: np.ndarray, index: int, max_events: int) -> int:
     return call_service(sim.advance_service, sim, max_events, 0)
 
 
-def advance_inlining(hooks: dict[str, Callable[..., float] | None]) -> Callable[[np.ndarray, int, int], int]:
+def advance_inlining(hooks: dict[str, Callable[..., Any] | None]) -> Callable[[np.ndarray, int, int], int]:
     """`advance` with these hooks inlined: compiled anew for each set of hooks, once a process, and never kept on disk,
     where it would be keyed by functions that other processes do not have."""
     return _inlining(tuple(hooks.values()))
 
 
 @cache
-def _inlining(functions: tuple[Callable[..., float] | None, ...]) -> Any:
+def _inlining(functions: tuple[Callable[..., Any] | None, ...]) -> Any:
     hooks = tuple(None if function is None else helper(function) for function in functions)
 
     @njit(nogil=True, error_model="numpy")

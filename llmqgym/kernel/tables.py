@@ -13,6 +13,8 @@ import numpy as np
 PS_PER_S = 1_000_000_000_000
 #: The longest run: 100 days of the 106 that an int64 of picoseconds holds.
 HORIZON_PS = 100 * 86_400 * PS_PER_S
+#: Numbers that a policy is given; numbers that it may keep, of each request and of the server.
+MAX_PARAMS, REQUEST_NOTES, SERVER_NOTES = 32, 4, 1024
 
 
 def _table(*fields: tuple[object, ...]) -> np.dtype:
@@ -93,7 +95,7 @@ ARRIVAL = _table(
     ("num_hashes", np.int64),
 )
 
-#: What a policy may see of a request in the system. Only the kernel writes it.
+#: What a policy may see of a request in the system. Only the kernel writes it, but for the notes.
 REQUEST = _table(
     # what every iteration, and every observation, looks at comes first: two cache lines
     ("id", np.int64),  # 0, 1, 2 ... in order of arrival, over the whole run
@@ -131,7 +133,9 @@ REQUEST = _table(
     ("num_preemptions", np.int64, (4,)),  # by Mode
     ("lost_tokens", np.int64),  # computed and thrown away
     ("prefix_hit_tokens", np.int64),  # found in the cache, over all its admissions
+    ("cached_tokens", np.int64),  # that it finds if admitted, as of its last look: docs/model.md
     ("swapped_blocks", np.int64),  # out and in
+    ("notes", np.float64, (REQUEST_NOTES,)),  # the policy's own; 0 at arrival
 )
 
 #: What nobody but the kernel sees of a request; same row as in REQUEST.
@@ -250,7 +254,11 @@ _SERVER_FIELDS: tuple[tuple[object, ...], ...] = (
     ("first_running", np.int64),  # row of the first admitted running request, -1: none
     ("last_running", np.int64),
     ("requests", np.int64),  # address of REQUEST[capacity]
-    ("params", np.float64, (8,)),  # the policy's numbers
+    ("waiting", np.int64),  # address of ENTRY[num_queued], a heap
+    ("num_queued", np.int64),  # in that heap: all waiting but those set aside in the waiting pass
+    ("processed_tokens", np.int64),  # so far
+    ("params", np.float64, (MAX_PARAMS,)),  # the policy's numbers
+    ("notes", np.float64, (SERVER_NOTES,)),  # the policy's own; 0 at the start
 )
 SERVER = _table(*_SERVER_FIELDS)
 
@@ -278,14 +286,17 @@ SIMULATOR = _table(
     ("victim_hook", np.int64),
     ("preempt_hook", np.int64),
     ("wake_hook", np.int64),
+    ("arrive_hook", np.int64),
+    ("admitted_hook", np.int64),
+    ("preempted_hook", np.int64),
+    ("finished_hook", np.int64),
+    ("begin_hook", np.int64),
     ("reads_running", np.int64),  # 1: its hooks look at running requests, whose rows must be up to date
     # addresses of the tables
     ("capacity", np.int64),  # rows of each table below that holds requests
     ("hidden", np.int64),
     ("free_rows", np.int64),  # int64[capacity], a stack
     ("num_free_rows", np.int64),
-    ("waiting", np.int64),  # ENTRY[capacity], a heap
-    ("num_queued", np.int64),  # in that heap: all waiting but those set aside
     ("aside", np.int64),  # ENTRY[capacity]: waiting requests that this pass has skipped
     ("num_aside", np.int64),
     ("batch", np.int64),  # CHUNK[capacity]
@@ -356,6 +367,8 @@ SIMULATOR = _table(
     ("leave_service", np.int64),
     ("enter_service", np.int64),
     ("exit_service", np.int64),
+    ("gather_service", np.int64),
+    ("spread_service", np.int64),
     ("short_service", np.int64),
     ("asked_service", np.int64),
     ("deciding", np.int64),  # a Deciding
@@ -378,7 +391,6 @@ SIMULATOR = _table(
     ("num_finished", np.int64),
     ("num_rejected", np.int64),
     ("num_events", np.int64),  # compositions; fewer than iterations when jumping
-    ("processed_tokens", np.int64),
     ("lost_tokens", np.int64),
     ("num_preemptions", np.int64, (4,)),
     ("num_held_dropped", np.int64),

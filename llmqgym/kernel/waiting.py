@@ -8,6 +8,7 @@ from typing import Any
 from llmqgym.kernel import heap
 from llmqgym.kernel.hooks import call_on_request, call_service
 from llmqgym.kernel.jit import helper
+from llmqgym.kernel.kv_cache import look_up
 from llmqgym.kernel.memory import entry_at, hidden_at, request_at
 from llmqgym.kernel.tables import Status
 
@@ -78,6 +79,15 @@ def put_aside_back(sim: Any) -> None:
         entry = entry_at(sim.aside, place)
         sim.num_queued = heap.push(sim.waiting, sim.num_queued, entry.key, entry.tie, entry.row)
     sim.num_aside = 0
+
+
+@helper
+def look_all_up(sim: Any) -> None:
+    """What each waiting request would find in the prefix cache, for policies whose keys depend on it."""
+    for place in range(sim.num_queued):
+        row = entry_at(sim.waiting, place).row
+        request = request_at(sim.requests, row)
+        request.cached_tokens = look_up(sim, row, request) - request.computed_tokens
 
 
 @helper

@@ -174,10 +174,9 @@ def _refill_shortest(sim: Any, agent: Any) -> None:
         _insert(sim, agent, _SHORTEST, row)
 
 
-def join_service(sim: Any, row: int, number: int) -> int:
-    """Service: a request begins to wait, with the key that makes it short."""
-    agent = agent_at(sim.agent, 0)
-    hidden_at(sim.hidden, row).score = -1.0
+@helper
+def _join(sim: Any, agent: Any, row: int) -> None:
+    """Into the part of the window where it belongs, and whoever falls out of it into the next, or out of sight."""
     for part in (_OLDEST, _SHORTEST):
         if part == _OLDEST:
             room, first, count = agent.window_oldest, 0, agent.num_oldest
@@ -186,7 +185,7 @@ def join_service(sim: Any, row: int, number: int) -> int:
             count = agent.num_shortest
         if count < room:
             _insert(sim, agent, part, row)
-            return 0
+            return
         if room == 0:
             continue
         last = peek(agent.window, first + room - 1)
@@ -195,6 +194,12 @@ def join_service(sim: Any, row: int, number: int) -> int:
             _insert(sim, agent, part, row)
             row = last
     _hide(sim, agent, row)
+
+
+def join_service(sim: Any, row: int, number: int) -> int:
+    """Service: a request begins to wait, with the key that makes it short."""
+    hidden_at(sim.hidden, row).score = -1.0
+    _join(sim, agent_at(sim.agent, 0), row)
     return 0
 
 
@@ -207,6 +212,32 @@ def leave_service(sim: Any, row: int, number: int) -> int:
     else:
         _remove(sim, agent, _SHORTEST, row)
         _refill_shortest(sim, agent)
+    return 0
+
+
+def gather_service(sim: Any, row: int, number: int) -> int:
+    """Service: the whole waiting queue into the kernel's own heap, for policies whose BEGIN or changing keys ask it."""
+    sim.num_queued = 0
+    for row in range(sim.capacity):
+        request = request_at(sim.requests, row)
+        if request.status == Status.WAITING:
+            key = hidden_at(sim.hidden, row).key
+            sim.num_queued = heap.push(sim.waiting, sim.num_queued, key, request.id, row)
+    return 0
+
+
+def spread_service(sim: Any, row: int, number: int) -> int:
+    """Service: that queue, with keys as they are now, back into window and heaps."""
+    agent = agent_at(sim.agent, 0)
+    agent.num_oldest = agent.num_shortest = agent.num_ages = agent.num_keys = 0
+    agent.num_unseen = agent.unseen_prompt_tokens = agent.unseen_predicted_tokens = 0
+    for place in range(sim.num_queued):
+        hidden_at(sim.hidden, entry_at(sim.waiting, place).row).shown = _NOWHERE
+    for place in range(sim.num_queued):
+        entry = entry_at(sim.waiting, place)
+        hidden_at(sim.hidden, entry.row).key = entry.key
+        _join(sim, agent, entry.row)
+    sim.num_queued = 0
     return 0
 
 

@@ -7,28 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cases import Case, cases
+from cases import Case, cases, labels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from policy_specs import SPECS
 
-from baselines.registry import POLICIES, make_policy
+from baselines.registry import make_policy
 from llmqgym.config import ServerConfig
 from llmqgym.hardware.registry import load_profile
 from llmqgym.kernel.tables import PS_PER_S
 
-#: Other settings than the defaults, which are made for outputs of hundreds of tokens; those here are of 1 to 90.
-SPECS = (
-    *POLICIES,
-    "psjf:mode=hold", "pspjf:mode=swap", "srpt:mode=hold", "sprpt:mode=hold", "spt:mode=hold",
-    "las:quantum=1,mode=hold", "las:quantum=7,mode=hold", "las:quantum=3,mode=swap", "las:quantum=5",
-    "sprpt-bounce:mode=hold", "sprpt-bounce:mode=swap",
-    "trail:c=0.2,mode=hold", "trail:c=0.5,mode=swap", "trail:c=0.5", "trail:c=0",
-    "one-bit:threshold=10,mode=hold", "one-bit:threshold=10,front=false", "one-bit:threshold=10,preemptive=false",
-    "one-bit-true:threshold=10,mode=hold", "one-bit-true:threshold=10,front=false,mode=swap",
-    "skip-predict:threshold=10,mode=hold", "skip-predict:threshold=10",
-    "mc-sf:protect=0.2", "reserve:by=declared", "paced:share=0.5", "flow-control:budget=1",
-    "multi-bin:bins=3,high=90", "multi-bin:bins=1",
-)  # fmt: skip
 #: A hundredth of what other random tests get, for each spec.
 EXAMPLES = max(settings.default.max_examples // 100, 2)
 
@@ -49,7 +37,7 @@ def test_jumping_is_stepping(spec: str) -> None:
     @settings(max_examples=EXAMPLES)
     @given(cases(), st.booleans())
     def check(case: Case, roomy: bool) -> None:
-        case = replace(case, policy=policy)
+        case = replace(case, policy=policy, more=labels(case, np.random.default_rng(case.arrivals[-1])))
         if roomy:  # memory and tokens never run short: only the policy's own decisions are left
             case = replace(case, server=replace(case.server, num_kv_blocks=2000, max_batched_tokens=2048))
         assert_jumping_is_stepping(case)
@@ -72,11 +60,12 @@ def crowd(rng: np.random.Generator, spec: str) -> Case:
     span_s = rng.choice([0.0, 500.0, 2000.0])
     columns = np.sort(rng.uniform(0, span_s, num)) * PS_PER_S, prompts, outputs
     arrivals, prompts, outputs = (tuple(map(int, column)) for column in columns)
-    return Case(
+    case = Case(
         arrivals, prompts, outputs, tuple(map(float, predictions)), tuple(map(int, rng.integers(0, 3, num))),
         server, load_profile("iterations").to_integers(block_size), make_policy(spec),
         until_ps=20_000 * PS_PER_S,
     )  # fmt: skip
+    return replace(case, more=labels(case, rng))
 
 
 @pytest.mark.parametrize("spec", SPECS)
