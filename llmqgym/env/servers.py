@@ -29,7 +29,7 @@ from llmqgym.simulator import Simulator
 _FIRST_ROWS = 256
 _CACHE_LINE = 64
 #: Of the arena for each server; tables larger than this (departures) stay outside.
-_BYTES_A_SERVER, _LARGE = 160 << 10, 128 << 10
+_BYTES_A_SERVER, _LARGE = 224 << 10, 128 << 10
 
 
 #: Fields of AGENT that say where something is.
