@@ -1,7 +1,7 @@
-"""llmqgym: a simulated LLM inference server for scheduling research. Importing it registers its environments."""
+"""llmqgym: a simulated LLM inference server for scheduling research. Importing it loads nothing heavy."""
 
-from llmqgym.registration import register_envs
+from llmqgym.registration import register_when_loaded
 
 __version__ = "0.1.0"
 
-register_envs()
+register_when_loaded()

@@ -5,6 +5,11 @@ An id carries a version of its own: a change of dynamics makes a new one.
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any
 
 NAMESPACE = "llmqgym"
@@ -39,3 +44,31 @@ def register_envs() -> None:
         env_id = f"{NAMESPACE}/{name}"
         if env_id not in gymnasium.registry:
             gymnasium.register(env_id, _ENTRY, vector_entry_point=_VECTOR_ENTRY, kwargs=settings)
+
+
+def register_when_loaded() -> None:
+    """Register now if Gymnasium is loaded, else as soon as it is: whoever does not need it does not wait for it."""
+    if "gymnasium" in sys.modules:
+        register_envs()
+    else:
+        sys.meta_path.insert(0, _Watch())
+
+
+class _Watch(MetaPathFinder):
+    """Sees Gymnasium being imported, once."""
+
+    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname != "gymnasium":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            register_envs()
+
+        spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec

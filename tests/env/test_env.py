@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,14 @@ def test_gymnasium_accepts_every_kind_of_it(settings: dict[str, Any]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(make(**settings), skip_render_check=True)
+
+
+@pytest.mark.parametrize("order", ["import llmqgym, gymnasium", "import gymnasium, llmqgym", "import gymnasium"])
+def test_it_is_there_in_whatever_order_the_two_are_imported(order: str) -> None:
+    name = "llmqgym/LLMServer-v0" if "llmqgym" in order else "llmqgym:llmqgym/LLMServer-v0"
+    watching = "any(type(each).__name__ == '_Watch' for each in sys.meta_path)"
+    code = f"import sys; {order}; gymnasium.make({name!r}, num_requests=2); assert not {watching}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_it_is_found_by_its_module_and_registered_once() -> None:
