@@ -14,6 +14,7 @@ from llmqgym.env.page import page
 from llmqgym.env.render import Viewer
 from llmqgym.env.servers import Servers
 from llmqgym.env.spaces import Cutter, action_space, observation_space
+from llmqgym.errors import unknown
 from llmqgym.kernel.reward import TERM_NAMES
 from llmqgym.kernel.tables import PS_PER_S, Outcome
 
@@ -26,8 +27,6 @@ class LLMServerEnv(gym.Env[Any, Any]):
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
         self.config = make_config(**settings)
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            from llmqgym.errors import unknown
-
             raise unknown("render_mode", render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.action_space = action_space(self.config)

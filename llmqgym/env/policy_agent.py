@@ -12,11 +12,10 @@ from typing import Any
 from llmqgym.env.env import LLMServerEnv
 from llmqgym.errors import InputError
 from llmqgym.kernel.act import probe
-from llmqgym.kernel.tables import Deciding, Mode
+from llmqgym.kernel.batch import preempting_helps
+from llmqgym.kernel.tables import Deciding
 from llmqgym.policy import MODES, Policy
 
-#: What a waiting request lacks (kernel/batch.py).
-_TOKENS, _BLOCKS = 0, 1
 RUN = 0
 
 
@@ -96,8 +95,8 @@ class PolicyAgent:
             return -1
         probe(self._env.servers.agents, 0, place)
         record = self._record
-        lack, lacking_blocks = int(record.lack), int(record.lacking_blocks)
-        if lack == _TOKENS or (lack == _BLOCKS and MODES[self._policy.preempt_mode] == Mode.HOLD):
+        lacking_blocks = int(record.lacking_blocks)
+        if not preempting_helps(int(record.lack), MODES[self._policy.preempt_mode]):
             return -1
         candidate = self._env.simulator.request(self._row(place))
         best, best_value, best_id, blocks = -1, 0.0, -1, 0

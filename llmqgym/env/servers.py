@@ -67,10 +67,10 @@ class Servers:
     def __init__(self, config: EnvConfig, num: int, buffers: int = 1) -> None:
         self.config = config
         self.episodes = Episodes(config)
-        self.size_waiting = len(config.waiting_fields) * config.window
-        self.size_running = len(config.running_fields) * config.running
-        size = len(SERVER_FIELDS) + self.size_waiting + self.size_running
+        size = len(SERVER_FIELDS) + len(config.waiting_fields) * config.window
+        size += len(config.running_fields) * config.running
         self.agents = np.zeros(num, tables.AGENT)
+        self._blank = np.zeros(num, tables.AGENT)  # as an episode begins
         self._pairs = [
             (np.zeros((num, size), np.float32), np.zeros((num, config.num_actions), np.int8)) for _ in range(buffers)
         ]
@@ -89,7 +89,7 @@ class Servers:
         for place in range(num):
             self._seat(place)
         self._addresses = [tuple(self._row_addresses(part) for part in pair) for pair in self._pairs]
-        self._blank = self.agents.copy()
+        self._blank[:] = self.agents
 
     def __reduce__(self) -> Any:
         return _restored, (self.config, len(self), len(self._pairs), self._state())
@@ -206,9 +206,8 @@ class Servers:
         self._heaps[place] = heaps
         agent.ages, agent.keys = (address_of(heap) for heap in heaps)
         agent.heap_capacity = needed
-        if hasattr(self, "_blank"):
-            for name in ("ages", "keys", "heap_capacity"):
-                self._blank[name][place] = self.agents[name][place]
+        for name in ("ages", "keys", "heap_capacity"):
+            self._blank[name][place] = self.agents[name][place]
 
     def begin(self, place: int, rng: np.random.Generator) -> None:
         """A new episode on one server, up to its first decision; its steps get no reward."""

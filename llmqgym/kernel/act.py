@@ -14,22 +14,13 @@ import numpy as np
 
 from llmqgym.kernel import agent as seat
 from llmqgym.kernel import reward, window
-from llmqgym.kernel.batch import admit, tokens_on_entry
+from llmqgym.kernel.batch import admit, preempting_helps, tokens_on_entry
 from llmqgym.kernel.hooks import call_service
 from llmqgym.kernel.jit import entry_point, helper
-from llmqgym.kernel.memory import (
-    hidden_at,
-    peek,
-    peek_byte,
-    peek_single,
-    request_at,
-    simulator_at,
-)  # fmt: skip
-from llmqgym.kernel.tables import Deciding, Mode, Outcome
+from llmqgym.kernel.memory import hidden_at, peek, peek_byte, peek_single, request_at, simulator_at
+from llmqgym.kernel.tables import Deciding, Outcome
 
 _FOR_EVER = 1 << 60
-#: What a waiting request lacks (batch.py): no preemption helps against a lack of tokens.
-_TOKENS, _BLOCKS = 0, 1
 
 
 class Command(IntEnum):
@@ -104,9 +95,7 @@ def _displace(sim: Any, agent: Any, score: float) -> bool:
 @helper
 def _finds_place(sim: Any, agent: Any, score: float) -> bool:
     """Whether somebody has made place for a waiting request of this score that lacks what `lack` says."""
-    if sim.lack == _TOKENS or (sim.lack == _BLOCKS and agent.preempt_mode == Mode.HOLD):
-        return False
-    return _displace(sim, agent, score)
+    return preempting_helps(sim.lack, agent.preempt_mode) and _displace(sim, agent, score)
 
 
 @helper

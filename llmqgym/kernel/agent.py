@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmqgym.kernel import cohort, preemption, refreshing, window
-from llmqgym.kernel.batch import reserve_for_decodes, tokens_on_entry, tokens_wanted
+from llmqgym.kernel.batch import free_after, reserve_for_decodes, tokens_on_entry
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, count_free
 from llmqgym.kernel.memory import agent_at, hidden_at, peek, poke_byte, request_at
@@ -74,19 +74,12 @@ def _lacks_blocks(sim: Any) -> bool:
     """The running pass of vLLM's preset, gone through without doing anything; held blocks would be dropped for it."""
     sim.lone = sim.num_running + sim.num_waiting == 1
     cohort.bring_all_up_to_date(sim)
-    budget, free = sim.max_batched_tokens, count_free(sim)
+    free = count_free(sim)
     held = sim.last_held
     while held >= 0:
         free += request_at(sim.requests, held).kv_blocks
         held = request_at(sim.requests, held).previous
-    row = sim.first_running
-    while row >= 0 and budget > 0:
-        request = request_at(sim.requests, row)
-        tokens = min(tokens_wanted(sim, request, request.computed_tokens), budget)
-        free -= blocks_for(sim, request.computed_tokens + tokens) - request.kv_blocks
-        budget -= tokens
-        row = request.next
-    return free < 0
+    return free_after(sim, sim.first_running, sim.max_batched_tokens, free) < 0
 
 
 def short_service(sim: Any, row: int, number: int) -> int:

@@ -10,13 +10,11 @@ from llmqgym.kernel.hooks import call_on_request, call_service, tell_of_request,
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import allocate, blocks_for, blocks_lacking, count_free, look_up, take_found
 from llmqgym.kernel.memory import chunk_at, hidden_at, request_at
-from llmqgym.kernel.tables import Mix, Mode, Status
+from llmqgym.kernel.tables import Lack, Mix, Mode, Status
 from llmqgym.kernel.waiting import leave_queue, look_all_up, put_aside_back, set_first_aside, take_keys_anew
 
 _FIT, _MIX, _ADMITTED, _BEGIN = 1, 2, 7, 10
 ALL, PREFILLS, DECODES = 0, 1, 2
-#: What a waiting request lacks: tokens of this iteration, blocks (or the policy's FIT), a slot.
-_TOKENS, _BLOCKS, _SLOT = 0, 1, 2
 
 
 @helper
@@ -115,16 +113,16 @@ def tokens_on_entry(sim: Any, hooks: Any, row: int) -> int:
         request.cached_tokens = done - request.computed_tokens
     tokens = tokens_wanted(sim, request, done)
     if tokens > sim.budget_tokens and not sim.chunked_prefill:
-        sim.lack = _TOKENS
+        sim.lack = Lack.TOKENS
         return 0
     tokens = min(tokens, sim.budget_tokens)
     sim.lacking_blocks = _lacking_blocks(sim, request, done + tokens)
-    sim.lack = _BLOCKS
+    sim.lack = Lack.BLOCKS
     if sim.lacking_blocks > 0:
         return 0
     if sim.fit_hook and call_on_request(sim, hooks, _FIT, sim.fit_hook, request) == 0.0:
         return 0
-    sim.lack = _SLOT
+    sim.lack = Lack.SLOT
     return tokens if sim.num_running < sim.max_running else 0
 
 
@@ -201,9 +199,15 @@ def reserve_for_decodes(sim: Any) -> None:
 
 
 @helper
+def preempting_helps(lack: int, mode: int) -> bool:
+    """Whether somebody who leaves by a Mode can give a waiting request what it lacks: hold frees no blocks."""
+    return lack == Lack.SLOT or (lack == Lack.BLOCKS and mode != Mode.HOLD)
+
+
+@helper
 def _find_place(sim: Any, hooks: Any, row: int) -> bool:
-    """Preempt somebody in favour of a waiting request, if the policy does that and it helps: hold frees no blocks."""
-    if sim.preempt_hook == 0 or sim.lack == _TOKENS or (sim.lack == _BLOCKS and sim.preempt_mode == Mode.HOLD):
+    """Preempt somebody in favour of a waiting request, if the policy does that and it helps."""
+    if sim.preempt_hook == 0 or not preempting_helps(sim.lack, sim.preempt_mode):
         return False
     if not preemption.displace(sim, hooks, row, sim.lacking_blocks):
         return False
@@ -224,7 +228,7 @@ def _waiting_pass(sim: Any, hooks: Any) -> None:
         if _try_to_enter(sim, hooks, row) or _find_place(sim, hooks, row):
             continue
         if not sim.skip_misses:
-            sim.budget_stop = sim.lack == _TOKENS and sim.budget_tokens < sim.max_batched_tokens
+            sim.budget_stop = sim.lack == Lack.TOKENS and sim.budget_tokens < sim.max_batched_tokens
             break
         set_first_aside(sim)
     if sim.budget_tokens <= 0:
@@ -245,17 +249,23 @@ def _first_prefill(sim: Any) -> int:
 
 
 @helper
-def _find_blocks(sim: Any, row: int) -> bool:
-    """Whether the requests in prefill, from `row` on, find their blocks after the cohort has had tokens and blocks."""
-    budget = sim.budget_tokens - sim.num_cohort
-    free = count_free(sim) - cohort.blocks_needed(sim)
+def free_after(sim: Any, row: int, budget: int, free: int) -> int:
+    """Of `free` blocks, those left when the running requests from `row` on have had their tokens of `budget`; below 0
+    if they are not enough. Nothing is done."""
     while row >= 0 and budget > 0:
         request = request_at(sim.requests, row)
         tokens = min(tokens_wanted(sim, request, request.computed_tokens), budget)
         free -= blocks_for(sim, request.computed_tokens + tokens) - request.kv_blocks
         budget -= tokens
         row = request.next
-    return free >= 0
+    return free
+
+
+@helper
+def _find_blocks(sim: Any, row: int) -> bool:
+    """Whether the requests in prefill, from `row` on, find their blocks after the cohort has had tokens and blocks."""
+    free = count_free(sim) - cohort.blocks_needed(sim)
+    return free_after(sim, row, sim.budget_tokens - sim.num_cohort, free) >= 0
 
 
 @helper

@@ -66,6 +66,14 @@ class Outcome(IntEnum):
     DECISION = 10  # an agent is to decide (agent.py)
 
 
+class Lack(IntEnum):
+    """What keeps a waiting request from entering: tokens of this iteration, blocks (or the policy's FIT), a slot."""
+
+    TOKENS = 0
+    BLOCKS = 1
+    SLOT = 2
+
+
 class Deciding(IntEnum):
     """How far an iteration is when an agent is asked."""
 
@@ -350,7 +358,7 @@ SIMULATOR = _table(
     ("shortage", np.int64),  # 1: somebody left for want of blocks
     ("num_left", np.int64),  # preempted in this composition, for whatever reason
     ("door_open", np.int64),  # batch_to_completion
-    ("lack", np.int64),  # what the request just tried lacks: batch.py
+    ("lack", np.int64),  # a Lack: of the request just tried
     ("lacking_blocks", np.int64),
     ("budget_stop", np.int64),  # 1: the waiting pass ended because tokens ran out
     ("lone", np.int64),

@@ -120,25 +120,25 @@ def _is_stale(sim: Any, entry: Any) -> bool:
 
 
 @helper
+def _without_stale(sim: Any, entries: int, count: int) -> int:
+    """Drop stale entries from the root of a heap of `count`; returns the new count."""
+    while count > 0 and _is_stale(sim, entry_at(entries, 0)):
+        count = heap.pop(entries, count)
+    return count
+
+
+@helper
 def _oldest_unseen(sim: Any, agent: Any) -> int:
     """Its row, -1: none."""
-    while agent.num_ages > 0:
-        entry = entry_at(agent.ages, 0)
-        if not _is_stale(sim, entry):
-            return entry.row
-        agent.num_ages = heap.pop(agent.ages, agent.num_ages)
-    return -1
+    agent.num_ages = _without_stale(sim, agent.ages, agent.num_ages)
+    return heap.root(agent.ages).row if agent.num_ages > 0 else -1
 
 
 @helper
 def _shortest_unseen(sim: Any, agent: Any) -> int:
     """Its row, -1: none."""
-    while agent.num_keys > 0:
-        entry = entry_at(agent.keys, 0)
-        if not _is_stale(sim, entry):
-            return entry.row
-        agent.num_keys = heap.pop(agent.keys, agent.num_keys)
-    return -1
+    agent.num_keys = _without_stale(sim, agent.keys, agent.num_keys)
+    return heap.root(agent.keys).row if agent.num_keys > 0 else -1
 
 
 @helper
