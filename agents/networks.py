@@ -61,8 +61,7 @@ class Encoder(nn.Module):
         self.context = _linear(layout.num_server + 2 * hidden, hidden)
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(e_w [N, K, H], e_r [N, B, H], g [N, H]) of flat observations [N, D]; K and B may differ from the layout's
-        only through the layout."""
+        """(e_w [N, K, H], e_r [N, B, H], g [N, H]) of flat observations [N, D]."""
         layout, num = self.layout, len(observations)
         server = observations[:, : layout.num_server]
         waiting = observations[:, layout.num_server : layout.first_running]
@@ -129,6 +128,11 @@ class Scorer(nn.Module):
         """The logits: what is exported."""
         return self.logits(observations)
 
+    def parameter_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """(of the logits, of the value)."""
+        actor = (self.encoder, self.run, self.admit, self.preempt)
+        return _parameters(*actor), _parameters(self.value_encoder, self.value)
+
     def resized(self, layout: Layout) -> Scorer:
         """The same weights for another number of rows; the fields must be the same."""
         made = Scorer(layout, self.hidden)
@@ -162,6 +166,14 @@ class FlatMLP(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """The logits: what is exported."""
         return self.logits(observations)
+
+    def parameter_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """(of the logits, of the value)."""
+        return _parameters(self.actor), _parameters(self.critic)
+
+
+def _parameters(*modules: nn.Module) -> list[nn.Parameter]:
+    return [each for module in modules for each in module.parameters()]
 
 
 def log_probs(logits: Tensor, masks: Tensor) -> Tensor:
