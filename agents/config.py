@@ -64,14 +64,14 @@ class LearningConfig:
     num_steps: int = 128  # of every server, between two updates
     batch_size: int = 4096
     num_epochs: int = 3
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     final_learning_rate: float = 3e-5  # it falls linearly over the run
     horizon_s: float | None = 30.0
     average_reward: bool = False  # in place of a horizon
     trace_s: float = 10.0
     gae_lambda: float = 1.0
     clip: float = 0.2
-    target_kl: float | None = 0.02
+    target_kl: float | None = 0.005
     teacher_kl: float = 0.0
     entropy_weight: float = 0.0
     value_weight: float = 0.5
