@@ -23,7 +23,9 @@ _SEEDS_OF_A_RUN = 100_000
 class Part:
     """One kind of traffic among those that a universal agent is trained on."""
 
-    env: dict[str, Any] = field(default_factory=dict)  # settings of LLMServerEnv, in place of those of the agent's [env]
+    env: dict[str, Any] = field(
+        default_factory=dict
+    )  # settings of LLMServerEnv, in place of those of the agent's [env]
     reward_scale: float = 1.0  # by which its rewards are multiplied
     time_scale: float = 1.0  # by which its seconds are multiplied before they discount
     baselines: tuple[str, ...] = ()  # measured beside the agent, in place of those of [evaluation]
@@ -116,10 +118,9 @@ class AgentConfig:
         check_count("copies", self.copies, self.num_envs)
         check_count("total_steps", self.total_steps, 2**50)
         check_count("seed", self.seed, FIRST_HELD_OUT_SEED // _SEEDS_OF_A_RUN - 1, 0)
-        if self.num_envs % (self.copies * len(self.env_settings)):
-            raise InputError(
-                f"num_envs is {self.num_envs}: give a multiple of copies x parts, {self.copies * len(self.env_settings)}."
-            )
+        groups = self.copies * len(self.env_settings)
+        if self.num_envs % groups:
+            raise InputError(f"num_envs is {self.num_envs}: give a multiple of copies x parts, {groups}.")
         for name, settings in self.env_settings.items():
             try:
                 self._env_config(settings)
@@ -132,10 +133,8 @@ class AgentConfig:
     @property
     def env_settings(self) -> dict[str, dict[str, Any]]:
         """Settings of the environment by name of the part: that of its scenario."""
-        if not self.parts:
-            return {str(self.env.get("scenario", "chat")): dict(self.env)}
-        merged = [{**self.env, **part.env} for part in self.parts]
-        names = [str(each.get("scenario", f"part-{place}")) for place, each in enumerate(merged)]
+        merged = [{**self.env, **part.env} for part in self.parts or (Part(),)]
+        names = [str(each.get("scenario") or Path(each.get("config", "chat")).stem) for each in merged]
         return {
             name if names.count(name) == 1 else f"{name}-{place}": each
             for place, (name, each) in enumerate(zip(names, merged, strict=True))

@@ -109,6 +109,7 @@ class Scorer(nn.Module):
     def __init__(self, layout: Layout, hidden: int = 32) -> None:
         super().__init__()
         self.layout, self.hidden = layout, hidden
+        self.preempts = True
         self.encoder = Encoder(layout, hidden)
         self.run = ContextHead(hidden, 0.1)
         self.admit = RowHead(hidden)
@@ -119,8 +120,8 @@ class Scorer(nn.Module):
     def logits(self, observations: Tensor) -> Tensor:
         """Unmasked, float32 [N, 1 + K + B]."""
         waiting, running, context = self.encoder(observations)
-        run = self.run(context).unsqueeze(-1)
-        return torch.cat([run, self.admit(waiting, context), self.preempt(running, context)], -1)
+        preempt = self.preempt(running, context) if self.preempts else running.new_full(running.shape[:2], NEVER)
+        return torch.cat([self.run(context).unsqueeze(-1), self.admit(waiting, context), preempt], -1)
 
     def values(self, observations: Tensor) -> Tensor:
         """float32 [N]."""
@@ -136,13 +137,15 @@ class Scorer(nn.Module):
         return _parameters(*actor), _parameters(self.value_encoder, self.value)
 
     def never_preempt(self) -> None:
-        """Set the weights of the preempt head to a score that nobody chooses, and keep them there."""
+        """Set the weights of the preempt head to a score that nobody chooses, and keep them there. They are not asked
+        any more, and whoever reads them from a file gets the same."""
         with torch.no_grad():
             for weights in (self.preempt.row.weight, self.preempt.context.weight):
                 weights.zero_()
             self.preempt.context.bias.fill_(1.0)
             self.preempt.out.weight.fill_(NEVER / self.hidden)
         self.preempt.requires_grad_(False)
+        self.preempts = False
 
     def resized(self, layout: Layout) -> Scorer:
         """The same weights for another number of rows; the fields must be the same."""

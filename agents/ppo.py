@@ -1,8 +1,8 @@
 """TimedPPO: sb3-contrib's MaskablePPO with time in its discount, and guards against leaving a good policy.
 
 What it collects goes into a `TimedRolloutBuffer`. The update is PPO's clipped objective (arXiv 1707.06347), with a
-learning rate of the policy that follows how far it moves from the one that collected, `target_kl`, and with a price `teacher_kl` on the divergence
-from a teacher: the policy as it was when that price was set (`set_teacher`), after behaviour cloning.
+learning rate of the policy that follows how far it moves from the one that collected (`target_kl`), and with a price
+`teacher_kl` on the divergence from a teacher: the policy as it was when `set_teacher` was called, after cloning.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NO_CHOICE = 1e-4
 #: An update stops when a minibatch finds so many times `target_kl`.
 _TOO_FAR = 4.0
 #: The policy's learning rate stays within this factor of the schedule's.
-_LARGEST_STRIDE = 10.0
+_LARGEST_STRIDE = 3.0
 #: Of a minibatch: (loss, figures).
 Loss = Callable[[dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
 #: Episodes that the figures of training are taken over.

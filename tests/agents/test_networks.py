@@ -81,7 +81,8 @@ def test_the_logits_are_those_of_the_formula_in_numpy(scorer: Scorer) -> None:
             rows[name] = [relu(w @ x + u @ server[place] + b) for x in its_rows if not (x == ABSENT).all()]
             means.append(np.mean(rows[name], axis=0))
         g = relu(
-            weights["encoder.context.weight"] @ np.concatenate([server[place], *means]) + weights["encoder.context.bias"]
+            weights["encoder.context.weight"] @ np.concatenate([server[place], *means])
+            + weights["encoder.context.bias"]
         )
         wanted = [weights["run.out.weight"][0] @ relu(weights["run.context.weight"] @ g + weights["run.context.bias"])]
         for name, head in (("waiting", "admit"), ("running", "preempt")):
@@ -97,6 +98,8 @@ def test_the_logits_are_those_of_the_formula_in_numpy(scorer: Scorer) -> None:
 
 def test_who_never_preempts_gives_it_no_chance_and_learns_none(scorer: Scorer) -> None:
     scorer.never_preempt()
+    told, scorer.preempts = scorer.logits(observations(4)), True
+    torch.testing.assert_close(scorer.logits(observations(4)), told)  # the weights alone say so too
     masks = torch.ones((4, LAYOUT.num_actions), dtype=torch.bool)
     found = log_probs(scorer.logits(observations(4)), masks)
     assert (found.exp()[:, 1 + LAYOUT.window :] == 0.0).all()

@@ -95,7 +95,9 @@ def test_the_average_reward_takes_the_mean_rate_away() -> None:
     assert buffer.rate_per_s == pytest.approx(rate, rel=1e-5)
     place = int(np.argmax(drawn["ends"].any(axis=0)))
     end = int(np.argmax(drawn["ends"][:, place]))
-    total = (drawn["rewards"][: end + 1, place] - rate * drawn["dt"][: end + 1, place]).sum() + drawn["last"][end, place]
+    total = (drawn["rewards"][: end + 1, place] - rate * drawn["dt"][: end + 1, place]).sum() + drawn["last"][
+        end, place
+    ]
     assert buffer.returns[0, place] == pytest.approx(total, rel=1e-4, abs=1e-4)
 
 
