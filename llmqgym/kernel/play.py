@@ -1,4 +1,4 @@
-"""An agent played through in compiled code: decide, step, decide again, until the border has to help or the run ends."""
+"""An agent played through in compiled code: decide, step, decide again, until the border must help or the run ends."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ def oldest_first(observation: int, mask: int, model: int) -> int:
 
 
 def moody(observation: int, mask: int, model: int) -> int:
-    """Some allowed command, which follows from every number of the observation; run more often than not."""
-    size, num_actions = int(peek_double(model, 0)), int(peek_double(model, 1))
+    """Some allowed command, which follows from every number of the observation; a preemption now and then only."""
+    size, window, num_actions = int(peek_double(model, 0)), int(peek_double(model, 1)), int(peek_double(model, 2))
     total = 0.0
     for place in range(size):
         total += peek_single(observation, place) * (place % 7 + 1)
@@ -46,7 +46,7 @@ def moody(observation: int, mask: int, model: int) -> int:
     for action in range(num_actions):
         if peek_byte(mask, action):
             if left == 0:
-                return action
+                return action if action <= window or number % 16 == 0 or not peek_byte(mask, 0) else 0
             left -= 1
     return 0
 
@@ -114,15 +114,14 @@ def test_fcfs_is_the_kernels_with_services(server: dict[str, Any], predictor: st
 )
 def test_the_schedule_is_the_environments(settings: dict[str, Any]) -> None:
     """The same commands through step, one after the other, and in the compiled loop."""
-    env = LLMServerEnv(
-        num_requests=NUM, server=dataclasses.asdict(TIGHT), workload="chat_azure23", **settings
-    )
+    env = LLMServerEnv(num_requests=NUM, server=dataclasses.asdict(TIGHT), workload="chat_azure23", **settings)
     env.reset(seed=3)
     observation, mask = env.servers.observations[0], env.servers.masks[0]
-    model = np.array([len(observation), len(mask)], np.float64)
+    model = np.array([len(observation), env.config.window, len(mask)], np.float64)
     addresses = address_of(observation), address_of(mask), address_of(model)
-    over, num_preempted = False, 0
-    while not over:
+    over, num_preempted, num_decisions = False, 0, 0
+    while not over and num_decisions < 100_000:
+        num_decisions += 1
         action = moody(*addresses)
         num_preempted += action > env.config.window
         _, _, terminated, truncated, info = env.step(action)
@@ -133,6 +132,7 @@ def test_the_schedule_is_the_environments(settings: dict[str, Any]) -> None:
         Workload("episode", episode.requests), Chooser("moody", moody, model), env.config, server=TIGHT
     )
     expected = env.simulator.departures()
+    assert over
     assert num_preempted > 0
     assert played.departures.tobytes() == expected.tobytes()
     assert dataclasses.replace(played.totals, outcome="") == dataclasses.replace(env.simulator.totals(), outcome="")
@@ -149,8 +149,10 @@ def test_chunks_do_not_matter() -> None:
     whole = requests(7, rate_per_s=500.0)
     parts = Dribbling("parts", whole.requests)
     config = make_config(preempt_mode="swap")
-    model = np.array([203, 33], np.float64)
-    once, again = (simulate_agent(each, Chooser("moody", moody, model), config, server=TIGHT) for each in (whole, parts))
+    model = np.array([203, 16, 33], np.float64)
+    once, again = (
+        simulate_agent(each, Chooser("moody", moody, model), config, server=TIGHT) for each in (whole, parts)
+    )
     assert once.departures.tobytes() == again.departures.tobytes()
 
 
