@@ -145,7 +145,7 @@ class Simulator:
                 self._place(name, mine)
         self._arrays["profile"]["table"] = address_of(self._arrays["profile_table"])
         self._departed, self._log_sink = [rows.view(tables.DEPARTURE) for rows in state["departed"]], state["log"]
-        self._outcome = state["outcome"]
+        self._outcome = Outcome(state["outcome"])
 
     @property
     def address(self) -> int:

@@ -95,9 +95,9 @@ class Servers:
         self._blank[:] = self.agents
 
     def __reduce__(self) -> Any:
-        return _restored, (self.config, len(self), len(self._pairs), self._state())
+        return _restored, (self.config, len(self), len(self._pairs), self.state())
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Everything that the episodes so far have made of the servers, copied."""
         return {
             "simulators": [each.state() for each in self.simulators],
@@ -112,8 +112,8 @@ class Servers:
         pairs = [array for pair in self._pairs for array in pair]
         return [*pairs, self.terms, self.scores, self._windows, self._running]
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Go on from the `_state` of as many servers of the same settings."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the `state` of as many servers of the same settings."""
         fresh = self.agents.copy()
         for place, simulator in enumerate(self.simulators):
             simulator.restore(state["simulators"][place])
@@ -258,5 +258,5 @@ class Servers:
 
 def _restored(config: EnvConfig, num: int, buffers: int, state: dict[str, Any]) -> Servers:
     servers = Servers(config, num, buffers)
-    servers._restore(state)
+    servers.restore(state)
     return servers
