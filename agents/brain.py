@@ -61,6 +61,10 @@ class Brain:
         """The commands with the largest logits, int64 [N]."""
         return self._decide(observations, masks)[1]
 
+    def worked_out(self) -> NDArray[np.float32]:
+        """The logits that its last decision has left, float32 [A]; those of commands not allowed are older."""
+        return self._room["logits"]
+
     def _decide(
         self, observations: NDArray[Any], masks: NDArray[Any] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -100,7 +104,9 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], shapes: Mapping[str, tupl
             raise unknown("tensor", name, shapes)
     for name, shape in shapes.items():
         if name not in tensors:
-            raise InputError(f"there is no tensor {name!r} {list(shape)}: the weights of another network, or half of them.")
+            raise InputError(
+                f"there is no tensor {name!r} {list(shape)}: the weights of another network, or half of them."
+            )
         tensor = tensors[name]
         if tensor.dtype != np.float32 or tensor.shape != shape:
             raise InputError(

@@ -149,7 +149,7 @@ def _(a: Any, b: Any) -> Any:
 @overload(_is_present, strict=False)
 def _(row: Any) -> Any:
     def is_present(row: Any) -> bool:
-        for place in range(len(row)):
+        for place in range(len(row)):  # noqa: SIM110 - compiled
             if row[place] != np.float32(ABSENT):
                 return True
         return False
@@ -179,13 +179,14 @@ def _largest(logits: Any, mask: Any) -> int:
 
 @helper
 def _encode(rows: Any, row_weights: Any, shared: Any, encoded: Any, mean: Any) -> None:
-    """e_k = relu(W x_k + `shared`) of every row that is there, and their mean."""
+    """e_k = relu(W x_k + `shared`) of every row that is there, 0 of the others, and the mean of those there."""
     mean[:] = np.float32(0.0)
     num = 0
     for place in range(len(rows)):
-        if not _is_present(rows[place]):
-            continue
         each = encoded[place]
+        if not _is_present(rows[place]):
+            each[:] = np.float32(0.0)
+            continue
         each[:] = shared
         _add_product(each, row_weights, rows[place])
         _rectify(each)
@@ -222,7 +223,11 @@ def scorer_chooses(observation: int, mask: int, address: int) -> int:
     seen = singles_at(observation, first + model.running * model.num_running)
     allowed, logits = bytes_at(mask, model.num_actions), singles_at(model.logits, model.num_actions)
     pooled = singles_at(model.pooled, model.num_pooled)
-    shared, context, layer = singles_at(model.shared, size), singles_at(model.context, size), singles_at(model.layer, size)
+    shared, context, layer = (
+        singles_at(model.shared, size),
+        singles_at(model.context, size),
+        singles_at(model.layer, size),
+    )
     waiting = single_matrix_at(model.encoded_waiting, model.window, size)
     running = single_matrix_at(model.encoded_running, model.running, size)
     server = seen[:num_server]

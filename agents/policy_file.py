@@ -66,13 +66,13 @@ def read_agent(path: str | os.PathLike[str]) -> TrainedAgent:
     """
     stem = _stem(path)
     document_path, weights_path = (stem.with_name(stem.name + ending) for ending in (DOCUMENT, WEIGHTS))
-    with _blaming(document_path):
+    with _Blaming(document_path):
         document = _json(_content(document_path))
         _check_keys(document)
         view, layout = _view(document["view"]), _layout(document)
         network, hidden = _network(document["network"])
         training = _training(document["training"])
-    with _blaming(weights_path):
+    with _Blaming(weights_path):
         brain = Brain(network, layout, hidden, tensors_of(_content(weights_path)))
         if digest_of(brain) != document["weights"].get("sha256"):
             raise InputError(
@@ -88,7 +88,7 @@ def _stem(path: str | os.PathLike[str]) -> Path:
     return found.with_suffix("") if found.suffix in (WEIGHTS, DOCUMENT) else found
 
 
-class _blaming:  # noqa: N801 - used as a function
+class _Blaming:
     """Errors within begin with the file."""
 
     def __init__(self, path: Path) -> None:
@@ -196,7 +196,9 @@ def _layout(document: dict[str, Any]) -> Layout:
     for part in _PARTS:
         _check_part(part, fields[part], now[part])
     if fields["absent"] != now["absent"]:
-        raise InputError(f"requests that are not there are {fields['absent']} in it and {now['absent']} now: {_RETRAIN}.")
+        raise InputError(
+            f"requests that are not there are {fields['absent']} in it and {now['absent']} now: {_RETRAIN}."
+        )
     return made
 
 

@@ -93,8 +93,8 @@ def _tensor(name: str, entry: Any, data: memoryview) -> NDArray[np.float32]:
         size *= length
     if end - start != size or end > len(data):
         raise InputError(
-            f"tensor {name!r} has {size} bytes by its shape {shape}, lies at {start} to {end}, and there are {len(data)}: "
-            f"{_AGAIN}."
+            f"tensor {name!r} has {size} bytes by its shape {shape}, lies at {start} to {end}, and there are "
+            f"{len(data)}: {_AGAIN}."
         )
     return np.frombuffer(data[start:end], _FLOAT32).astype(np.float32).reshape(shape)
 

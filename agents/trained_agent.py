@@ -87,9 +87,10 @@ class TrainedAgent:
         fields = {"waiting_fields": layout.waiting_fields, "running_fields": layout.running_fields}
         return make_config(scenario=scenario, observation="flat", **asdict(self.view), **fields)
 
-    def chooser(self) -> Chooser:
-        """It as the compiled loop plays it: the allowed command with the largest logit, ties to the first."""
-        return Chooser(self.name, self.brain.choose, self.brain.model, self.settings())
+    def chooser(self, name: str | None = None) -> Chooser:
+        """It as the compiled loop plays it, called `name`: the allowed command with the largest logit, ties to the
+        first."""
+        return Chooser(name or self.name, self.brain.choose, self.brain.model, self.settings(), kept=self.brain)
 
     def settings(self) -> dict[str, Any]:
         """All that determines what it decides, in a report."""

@@ -20,7 +20,7 @@ from typing import Any
 from llmqgym.errors import InputError
 from llmqgym.kernel.compile import address_of_hook
 from llmqgym.policy import Policy
-from llmqgym.run import RunResult, simulate
+from llmqgym.run import Decider, RunResult, simulate
 from llmqgym.scenario import ScenarioConfig
 from llmqgym.simulator import load_kernel
 from llmqgym.traffic import at_load, build_workload
@@ -33,6 +33,7 @@ def run_all(
     scenarios: Sequence[ScenarioConfig],
     *,
     make_policy: Callable[[str], Policy],
+    make_decider: Callable[[ScenarioConfig], Decider | None] | None = None,
     processes: int | None = None,
     step_by_step: bool = False,
     on_progress: Callable[[float], None] | None = None,
@@ -40,19 +41,20 @@ def run_all(
     """The documents of the scenarios' runs, in their order; no bit of them but `wall_s` depends on `processes`.
 
     `processes` None: one for each CPU that this process may use, once the runs have taken longer in this process than
-    it takes to start others; 1: all in this process. For more, `make_policy` (baselines.registry.make_policy) has to be
-    importable by name, and a script that calls this has to do so below `if __name__ == "__main__":`. `on_progress` is
-    called now and then with the number of runs that are done, parts of runs included. Raises InputError, naming the
-    scenario and its seed; no run goes on after it.
+    it takes to start others; 1: all in this process. For more, `make_policy` (baselines.registry.make_policy) and
+    `make_decider`, whose answer takes the policy's place (llmqgym.run.Decider), have to be importable by name, and a
+    script that calls this has to do so below `if __name__ == "__main__":`. `on_progress` is called now and then with
+    the number of runs that are done, parts of runs included. Raises InputError, naming the scenario and its seed; no
+    run goes on after it.
     """
     if processes is not None and processes < 1:
         raise InputError(f"processes is {processes}: give 1 or more, or leave it out for one for each CPU.")
-    work = _Work(make_policy, step_by_step)
+    work = _Work(make_policy, make_decider or _nobody, step_by_step)
     num = min(len(scenarios), num_cpus() if processes is None else processes)
     tell = on_progress or (lambda done: None)
     if num <= 1:
         return _in_turn(scenarios, work, math.inf, tell)
-    _prepare(scenarios, make_policy)
+    _prepare(scenarios, work)
     done = _in_turn(scenarios, work, _PATIENCE_S, tell) if processes is None else []
     rest = scenarios[len(done) :]
     return done + _side_by_side(rest, work, min(num, len(rest)), lambda more: tell(len(done) + more)) if rest else done
@@ -78,6 +80,7 @@ class _Work:
     """What is done with each scenario."""
 
     make_policy: Callable[[str], Policy]
+    make_decider: Callable[[ScenarioConfig], Decider | None]
     step_by_step: bool
 
     def document(self, scenario: ScenarioConfig, on_share: Callable[[float], None]) -> dict[str, Any]:
@@ -89,6 +92,7 @@ class _Work:
             result = simulate(
                 workload,
                 policy=policy,
+                decider=self.make_decider(scenario),
                 server=scenario.server,
                 profile=scenario.profile,
                 predictor=scenario.predictor,
@@ -121,10 +125,15 @@ def _in_turn(
     return documents
 
 
-def _prepare(scenarios: Sequence[ScenarioConfig], make_policy: Callable[[str], Policy]) -> None:
+def _nobody(scenario: ScenarioConfig) -> None:
+    """No decider beside the policy."""
+
+
+def _prepare(scenarios: Sequence[ScenarioConfig], work: _Work) -> None:
     """Have all that is compiled in its cache before several processes want it, and refuse what cannot reach them."""
+    make_policy = work.make_policy
     try:
-        pickle.dumps(make_policy)
+        pickle.dumps((make_policy, work.make_decider))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InputError(
             f"make_policy cannot be handed to another process ({error}): define it at the top of a module, or give "
@@ -134,6 +143,8 @@ def _prepare(scenarios: Sequence[ScenarioConfig], make_policy: Callable[[str], P
     for spec in {scenario.policy for scenario in scenarios}:
         for kind, hook in make_policy(spec).hooks().items():
             address_of_hook(kind, hook)
+    for policy in {scenario.policy for scenario in scenarios}:
+        work.make_decider(next(each for each in scenarios if each.policy == policy))
 
 
 def _side_by_side(

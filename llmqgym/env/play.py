@@ -23,7 +23,7 @@ from llmqgym.workload.source import RequestSource
 
 #: Decisions after each other, none of which brings or finishes a request, before an agent is taken to be going round
 #: in circles: commands that undo each other take hardly any time, and the clock of a run lasts for a hundred days.
-PATIENCE = 1_000_000
+PATIENCE = 200_000
 #: Decisions between two looks at the progress bar.
 _DECISIONS_A_CALL = 20_000
 
@@ -35,13 +35,14 @@ class Chooser:
     `choose(observation, mask, model)` is a plain Python function that numba compiles: it is given the addresses of the
     observation float32[D] and of the mask int8[A], to be read with `peek_single` and `peek_byte` of
     `llmqgym.kernel.memory`, and that of the array `model`, which holds what it knows; it returns an action 0 .. A - 1.
-    `settings` go into reports.
+    `settings` go into reports. `kept` is what the model holds addresses of, which has to live as long.
     """
 
     name: str
     choose: Callable[[int, int, int], int]
     model: NDArray[Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    kept: Any = None
 
 
 class Player:
@@ -61,7 +62,8 @@ class Player:
         """The chooser's, and how it is asked."""
         asked = ("window", "oldest", "running", "shortage", "preempt_mode", "decision_interval")
         asked = (*asked, "waiting_fields", "running_fields")
-        return {"name": self.name, **self._chooser.settings, **{name: getattr(self._config, name) for name in asked}}
+        shown = {name: getattr(self._config, name) for name in asked}
+        return {"name": self.name, "oracle": False, **self._chooser.settings, **shown}
 
     def sit_at(self, simulator: Simulator) -> None:
         """Take the seat at a server whose run has not begun."""
@@ -88,7 +90,7 @@ def simulate_agent(workload: RequestSource, chooser: Chooser, config: EnvConfig,
 
     Of an environment's `config` all counts but what its episodes are made of: engine, window, fields, shortage,
     preempt_mode, decision_interval. `options` are those of `simulate`: server, profile, predictor, seed, until_s and so
-    on. An agent that decides a million times in a row without a request coming or leaving ends the run as stalled.
+    on. An agent that decides 200,000 times in a row without a request coming or leaving ends the run as stalled.
     Raises InputError.
     """
     return simulate(workload, policy=config.engine, decider=Player(chooser, config), **options)

@@ -101,6 +101,7 @@ peek_byte, poke_byte = _element_access(types.int8, ir.IntType(8))
 peek_single, poke_single = _element_access(types.float32, ir.FloatType())
 peek_double, poke_double = _element_access(types.float64, ir.DoubleType())
 
+
 def _array_access(number: types.Type, kind: Any) -> tuple[Callable[[int, int], Any], Callable[[int, int, int], Any]]:
     """(vector_at, matrix_at): the numbers at an address, seen as an array."""
 
