@@ -23,7 +23,7 @@ from llmqgym.kernel.observe import ABSENT, SERVER_FIELDS, fields_of
 #: Of the metrics of the last episodes of training.
 _EPISODES = ("return", "mean_e2e_s", "p99_e2e_s", "mean_ttft_s", "p99_ttft_s", "num_preemptions", "requests_per_s")
 _LEARNING = (
-    "kl", "teacher_kl", "entropy", "clip_share", "value_loss", "explained_variance", "reward_per_s", "learning_rate",
+    "kl", "teacher_kl", "entropy", "clip_share", "value_loss", "explained_variance", "reward_per_s", "learning_rate", "choice_share",
 )  # fmt: skip
 
 

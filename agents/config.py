@@ -35,6 +35,7 @@ class NetworkConfig:
 
     name: str = "scorer"
     hidden: int = 32
+    preempt: bool = True  # whether it may preempt at all
 
     def __post_init__(self) -> None:
         if self.name not in NETWORKS:

@@ -46,6 +46,7 @@ def make_model(config: AgentConfig, env: Any, device: str) -> TimedPPO:
             "layout": Layout.of(config.first_config),
             "network": config.network.name,
             "hidden": config.network.hidden,
+            "preempt": config.network.preempt,
         },
         learning_rate=_falling(learning.learning_rate, learning.final_learning_rate),
         n_steps=learning.num_steps,

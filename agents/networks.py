@@ -17,6 +17,8 @@ from llmqgym.errors import unknown
 from llmqgym.kernel.observe import ABSENT
 
 NETWORKS = ("scorer", "mlp")
+#: A logit of which the probability is 0 in single precision, whatever the others are.
+NEVER = -1e5
 
 
 def make_network(name: str, layout: Layout, hidden: int) -> Scorer | FlatMLP:
@@ -132,6 +134,15 @@ class Scorer(nn.Module):
         """(of the logits, of the value)."""
         actor = (self.encoder, self.run, self.admit, self.preempt)
         return _parameters(*actor), _parameters(self.value_encoder, self.value)
+
+    def never_preempt(self) -> None:
+        """Set the weights of the preempt head to a score that nobody chooses, and keep them there."""
+        with torch.no_grad():
+            for weights in (self.preempt.row.weight, self.preempt.context.weight):
+                weights.zero_()
+            self.preempt.context.bias.fill_(1.0)
+            self.preempt.out.weight.fill_(NEVER / self.hidden)
+        self.preempt.requires_grad_(False)
 
     def resized(self, layout: Layout) -> Scorer:
         """The same weights for another number of rows; the fields must be the same."""

@@ -17,15 +17,17 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 
 from agents.layout import Layout
-from agents.networks import log_probs, make_network
+from agents.networks import Scorer, log_probs, make_network
 from llmqgym.errors import InputError
 
-#: Adam's step as one call for all weights.
-ADAM = {"fused": True, "eps": 1e-5}
+#: Adam's step as one call for all weights. With an eps of 1e-5, as PPO is often given, the small gradients of a policy that
+#: is sure of itself move nothing.
+ADAM = {"fused": True, "eps": 1e-8}
 
 
 class SchedulingPolicy(MaskableActorCriticPolicy):
-    """`network` ("scorer" or "mlp") of a width `hidden` on flat observations of a `layout`.
+    """`network` ("scorer" or "mlp") of a width `hidden` on flat observations of a `layout`; without `preempt`, a scorer
+    that leaves whom it has admitted in peace.
 
     Values are learnt as multiples of `value_std` from `value_mean`, two numbers that are saved with the weights: what
     an episode costs differs by orders of magnitude between scenarios. Raises InputError for spaces that do not fit.
@@ -40,6 +42,7 @@ class SchedulingPolicy(MaskableActorCriticPolicy):
         layout: Layout,
         network: str = "scorer",
         hidden: int = 32,
+        preempt: bool = True,
         **kwargs: Any,
     ) -> None:
         if observation_space.shape != (layout.size,) or not isinstance(action_space, spaces.Discrete):
@@ -47,13 +50,17 @@ class SchedulingPolicy(MaskableActorCriticPolicy):
                 f"observations {observation_space} do not have the layout's {layout.size} numbers, or {action_space} "
                 "is not for commands: make the environment with observation='flat' and action='command'."
             )
-        self._made_of = (network, layout, hidden)
+        self._made_of, self._preempt = (network, layout, hidden), preempt
         kwargs.setdefault("optimizer_kwargs", dict(ADAM))
         super().__init__(observation_space, action_space, lr_schedule, **kwargs)
 
     def _build(self, lr_schedule: Schedule) -> None:
         """In place of SB3's two towers; its distributions are used where it asks for them."""
         self.network = make_network(*self._made_of)
+        if not self._preempt:
+            if not isinstance(self.network, Scorer):
+                raise InputError("preempt=false is for the network 'scorer': give 'mlp' an environment with running=0.")
+            self.network.never_preempt()
         self.register_buffer("value_mean", torch.zeros(()))
         self.register_buffer("value_std", torch.ones(()))
         rate = lr_schedule(1)  # type: ignore[call-arg]
@@ -62,7 +69,7 @@ class SchedulingPolicy(MaskableActorCriticPolicy):
     def _get_constructor_parameters(self) -> dict[str, Any]:
         network, layout, hidden = self._made_of
         found = super()._get_constructor_parameters()
-        return found | {"network": network, "layout": layout, "hidden": hidden}
+        return found | {"network": network, "layout": layout, "hidden": hidden, "preempt": self._preempt}
 
     def log_probs(self, observations: Tensor, masks: Tensor) -> Tensor:
         """Of every command, [N, A]; -inf where the mask forbids one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,10 @@ from agents.rollout_buffer import TimedRolloutBuffer
 
 #: How fast the scale of the values follows what returns are like.
 _SCALE_MOMENTUM = 0.2
+#: A decision in which other commands than the most probable have less than this probability leaves no choice.
+_NO_CHOICE = 1e-4
+#: Of a minibatch: (loss, figures).
+Loss = Callable[[dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
 #: Episodes that the figures of training are taken over.
 _RECENT = 100
 
@@ -144,7 +149,8 @@ class TimedPPO(MaskablePPO):
         chosen = actions.cpu().numpy()
         after, rewards, ends, infos = env.step(chosen[:, 0])
         durations_s = env.dt_s  # type: ignore[attr-defined]
-        buffer.note(durations_s, ends, self._last_values(ends, infos), self.clocks_s, self.episodes)
+        chances = 1.0 - found.max(-1).values.exp().cpu().numpy()
+        buffer.note(durations_s, ends, self._last_values(ends, infos), self.clocks_s, self.episodes, chances)
         buffer.add(
             observations, chosen, rewards * self.reward_scale, self._last_episode_starts, values, log_probs,
             action_masks=masks,
@@ -175,46 +181,65 @@ class TimedPPO(MaskablePPO):
     # Updating
 
     def train(self) -> None:
-        """Update on what was collected."""
+        """Update on what was collected: the values on all of it, the policy where it had a choice. Most decisions leave
+        none, and would only dilute what is learnt, and cost time."""
         self.policy.set_training_mode(True)
         update_learning_rate(self.policy.optimizer, self.lr_schedule(self._current_progress_remaining))
         data = self._data()
         self._rescale(data["returns"])
         data["targets"] = (data["returns"] - self.policy.value_mean) / self.policy.value_std
-        with_policy = self.num_updates >= self.learn_values_only
+        open_ = torch.nonzero(data["chances"] > _NO_CHOICE).flatten()
         found: list[dict[str, Tensor]] = []
         for _ in range(self.n_epochs):
-            if with_policy and self._moved_too_far(found):
-                break
-            for batch in torch.randperm(len(data["actions"])).split(self.batch_size or len(data["actions"])):
-                found.append(self._minibatch({name: values[batch] for name, values in data.items()}, with_policy))
-                if with_policy and self._moved_too_far(found):
+            found += self._epoch(data, torch.arange(len(data["chances"]), device=self.device), self._value_loss)
+        if self.num_updates >= self.learn_values_only and len(open_):
+            self._add_teacher(data, open_)
+            for _ in range(self.n_epochs):
+                found += self._epoch(data, open_, self._policy_loss)
+                if self._moved_too_far(found):
                     break
         self.num_updates += 1
         self._n_updates += self.n_epochs
-        self._report(found, data)
+        self._report(found, data, len(open_))
+
+    def _epoch(self, data: dict[str, Tensor], places: Tensor, loss_of: Loss) -> list[dict[str, Tensor]]:
+        """Once over some of the decisions, in minibatches."""
+        found: list[dict[str, Tensor]] = []
+        order = places[torch.randperm(len(places)).to(self.device)]
+        for batch in order.split(self.batch_size or len(order)):
+            loss, figures = loss_of({name: values[batch] for name, values in data.items()})
+            self.policy.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            # Apart: the errors of the values are no reason for the policy to move less.
+            for parameters in self.policy.network.parameter_groups():
+                nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+            self.policy.optimizer.step()
+            found.append({name: value.detach() for name, value in figures.items()})
+            if self._moved_too_far(found):
+                break
+        return found
 
     def _moved_too_far(self, found: list[dict[str, Tensor]]) -> bool:
-        return self.target_kl is not None and bool(found) and float(found[-1]["kl"]) > 1.5 * self.target_kl
+        return self.target_kl is not None and "kl" in found[-1] and float(found[-1]["kl"]) > 1.5 * self.target_kl
 
     def _data(self) -> dict[str, Tensor]:
         """Everything collected, [T N] of each."""
         buffer = self.rollout_buffer
         data = {
             "observations": buffer.observations, "masks": buffer.action_masks != 0.0,
-            "actions": buffer.actions.astype(np.int64), "log_probs": buffer.log_probs,
-            "advantages": buffer.advantages, "returns": buffer.returns,
+            "actions": buffer.actions.astype(np.int64)[..., 0], "log_probs": buffer.log_probs,
+            "advantages": buffer.advantages, "returns": buffer.returns, "chances": buffer.chances,
         }  # fmt: skip
-        found = {name: self._tensor(values).flatten(0, 1) for name, values in data.items()}
-        if self.teacher is not None and self.teacher_kl > 0.0:
-            with torch.no_grad():
-                found["teacher"] = torch.cat(
-                    [
-                        self.teacher.log_probs(found["observations"][part], found["masks"][part])
-                        for part in torch.arange(len(found["actions"])).split(4096)
-                    ]
-                )
-        return found
+        return {name: self._tensor(values).flatten(0, 1) for name, values in data.items()}
+
+    @torch.no_grad()
+    def _add_teacher(self, data: dict[str, Tensor], places: Tensor) -> None:
+        """What the teacher would do, where it will be asked for."""
+        if self.teacher is None or self.teacher_kl <= 0.0:
+            return
+        data["teacher"] = torch.zeros(data["masks"].shape, device=self.device)
+        for part in places.split(4096):
+            data["teacher"][part] = self.teacher.log_probs(data["observations"][part], data["masks"][part])
 
     def _rescale(self, returns: Tensor) -> None:
         """Let the scale of the values follow the returns."""
@@ -223,27 +248,19 @@ class TimedPPO(MaskablePPO):
         policy.value_mean += momentum * (returns.mean() - policy.value_mean)
         policy.value_std += momentum * (returns.std().clamp(min=1e-3) - policy.value_std)
 
-    def _minibatch(self, data: dict[str, Tensor], with_policy: bool) -> dict[str, Tensor]:
-        policy = self.policy
-        value_loss = (policy.scaled_values(data["observations"]) - data["targets"]).square().mean()
-        figures = {"value_loss": value_loss}
-        loss = self.vf_coef * value_loss
-        if with_policy:
-            objective, more = self._objective(data)
-            loss, figures = loss - objective, figures | more
-        policy.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        # Apart: the errors of the values are no reason for the policy to move less.
-        for parameters in policy.network.parameter_groups():
-            nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
-        policy.optimizer.step()
-        return {name: value.detach() for name, value in figures.items()}
+    def _value_loss(self, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        loss = (self.policy.scaled_values(data["observations"]) - data["targets"]).square().mean()
+        return self.vf_coef * loss, {"value_loss": loss}
+
+    def _policy_loss(self, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        objective, figures = self._objective(data)
+        return -objective, figures
 
     def _objective(self, data: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """What the policy is to make large, and figures of it."""
         found = self.policy.log_probs(data["observations"], data["masks"])
         logs = found.masked_fill(~data["masks"], 0.0)
-        change = found.gather(1, data["actions"])[:, 0] - data["log_probs"]
+        change = found.gather(1, data["actions"].unsqueeze(-1))[:, 0] - data["log_probs"]
         ratio = change.exp()
         gain = data["advantages"]
         gain = (gain - gain.mean()) / (gain.std() + 1e-8)
@@ -261,7 +278,7 @@ class TimedPPO(MaskablePPO):
             objective = objective - self.teacher_kl * figures["teacher_kl"]
         return objective, figures
 
-    def _report(self, found: list[dict[str, Tensor]], data: dict[str, Tensor]) -> None:
+    def _report(self, found: list[dict[str, Tensor]], data: dict[str, Tensor], num_open: int) -> None:
         buffer = self.rollout_buffer
         names = {name for figures in found for name in figures}
         means = {name: float(torch.stack([each[name] for each in found if name in each]).mean()) for name in names}
@@ -271,6 +288,7 @@ class TimedPPO(MaskablePPO):
         self.statistics = means | {
             "explained_variance": 1.0 - residual / variance if variance > 0.0 else float("nan"),
             "reward_per_s": float(buffer.rewards.sum()) / self.reward_scale / seconds,
+            "choice_share": num_open / len(data["chances"]),
             "simulated_s": seconds,
             "learning_rate": float(self.policy.optimizer.param_groups[0]["lr"]),
         }

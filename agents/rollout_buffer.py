@@ -51,6 +51,7 @@ class TimedRolloutBuffer(MaskableRolloutBuffer):
         self.ends = np.zeros(shape, np.bool_)
         self.clocks_s = np.zeros(shape)  # before the step
         self.episodes = np.zeros(shape, np.int64)
+        self.chances = np.zeros(shape, np.float32)
 
     def note(
         self,
@@ -59,13 +60,14 @@ class TimedRolloutBuffer(MaskableRolloutBuffer):
         last_values: Floats,
         clocks_s: NDArray[np.float64],
         episodes: NDArray[np.int64],
+        chances: Floats,
     ) -> None:
         """Of the step about to be added, each [N]: how long it took; whether it ended its episode, and what the last
         observation of that episode is worth (0 after a termination); the time in the episode before it; the number of
-        the episode."""
+        the episode; the probability of any other command than the most probable."""
         place = self.pos
         self.durations_s[place], self.ends[place], self.last_values[place] = durations_s, ends, last_values
-        self.clocks_s[place], self.episodes[place] = clocks_s, episodes
+        self.clocks_s[place], self.episodes[place], self.chances[place] = clocks_s, episodes, chances
 
     @property
     def discounts(self) -> Floats:
