@@ -222,7 +222,7 @@ def test_the_command_prints_both_boards(tmp_path: Path) -> None:
     assert "mean time in system" in result.stdout
     assert "mlfq:quantum_ms=5,ratio=3 " in result.stdout  # settings with commas stay with their policy
     assert "99th percentile" in result.stdout
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [CELLS, "cells", RUNS, DOCUMENT]
+    assert {CELLS, "cells", RUNS, DOCUMENT} <= {path.name for path in (tmp_path / "out").iterdir()}
 
 
 @pytest.mark.parametrize(
