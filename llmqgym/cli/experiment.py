@@ -87,7 +87,7 @@ def _print(found: Experiment, document: dict[str, Any], written: list[Path]) -> 
     from llmqgym.cli.output import console, duration
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, column in enumerate(found.columns):
+    for place, column in enumerate(found.columns(document)):
         table.add_column(column, justify="right" if place else "left")
     for row in found.rows(document):
         table.add_row(*map(escape, row))

@@ -42,7 +42,7 @@ class Experiment:
     quick: Any
     run: Run
     picture: Callable[[Document], str]
-    columns: tuple[str, ...]
+    columns: Callable[[Document], tuple[str, ...]]
     rows: Callable[[Document], list[tuple[str, ...]]]
     findings: Callable[[Document], list[str]]
     about: str  # what was run, for the page
@@ -84,3 +84,10 @@ def listed(words: Sequence[str]) -> str:
     ('a', 'a, b and c')
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def ratio_cell(point: dict[str, Any], name: str) -> str:
+    """A ratio for a table, or in how many runs there was no steady state to take it from."""
+    if point["unstable"]:
+        return f"unstable in {point['num_growing']} of {point['num_runs']}"
+    return interval(point[name])

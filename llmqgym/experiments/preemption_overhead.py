@@ -130,8 +130,7 @@ def picture(document: Document) -> str:
     costs = [point["extra_ps"] / PS_PER_S for point in document["points"] if point["extra_ps"] > 0]
     contexts, positions = document["settings"]["contexts"], document["settings"]["positions"]
     left = Panel(60, 30, 300, 230, spanning(contexts, log=True), spanning(costs, log=True))
-    last = [point["extra_ps"] / PS_PER_S for point in document["points"] if point["sweep"] == "position"]
-    right = Panel(440, 30, 300, 230, Scale(0, max(positions)), Scale(0, 1.05 * max(last)))
+    right = Panel(440, 30, 300, 230, Scale(0, max(positions)), left.y)
     parts = [
         *left.frame("by context", "KV tokens held when interrupted", "extra time of the interrupted request, s"),
         *right.frame(
@@ -141,19 +140,21 @@ def picture(document: Document) -> str:
     ]  # fmt: skip
     for mode in MODES:
         for others, dash in ((0, IDLE), (busy, BUSY)):
-            by_context = [
-                (point["context_tokens"], point["extra_ps"] / PS_PER_S)
-                for point in _of(document, "context", others, mode)
-                if point["extra_ps"] > 0
-            ]
-            by_position = [
-                (point["generated_tokens"], point["extra_ps"] / PS_PER_S)
-                for point in _of(document, "position", others, mode)
-            ]
-            parts += left.line(by_context, _COLOUR[mode], dash) + right.line(by_position, _COLOUR[mode], dash)
-    entries = [(mode, _COLOUR[mode], "") for mode in MODES]
+            for panel, sweep, place in ((left, "context", "context_tokens"), (right, "position", "generated_tokens")):
+                line = [
+                    (point[place], point["extra_ps"] / PS_PER_S)
+                    for point in _of(document, sweep, others, mode)
+                    if point["extra_ps"] > 0  # hold costs nothing, and has no logarithm
+                ]
+                parts += panel.line(line, _COLOUR[mode], dash)
+    entries = [(mode if mode != "hold" else "hold: 0", _COLOUR[mode], "") for mode in MODES]
     entries += [("alone", "#555", IDLE), (f"beside {busy} others", "#555", BUSY)]
     return page(880, 300, [*parts, *legend(758, 45, entries)])
+
+
+def columns(document: Document) -> tuple[str, ...]:
+    """Of the table."""
+    return ("profile", "swap is cheaper from", *(f"{context:,} tokens" for context in _shown(document)))
 
 
 def rows(document: Document) -> list[tuple[str, ...]]:
@@ -240,12 +241,12 @@ EXPERIMENT = Experiment(
     quick=Settings(contexts=(128, 1024, 4096), positions=(1, 100, 199), position_output=200, others=8),
     run=run,
     picture=picture,
-    columns=("profile", "swap is cheaper from", "short context", "middle", "long"),
+    columns=columns,
     rows=rows,
     findings=findings,
     about=(
         "One request is interrupted once, for one pass, and goes on in one of four modes; `hold` loses nothing and is "
         "the zero. The table: from which context on swap is cheaper than recompute on an idle server, and what "
-        "recompute / swap cost at the shortest, a middle and the longest context of the picture."
+        "recompute / swap cost there at some contexts."
     ),
 )

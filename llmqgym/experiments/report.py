@@ -97,7 +97,7 @@ def section(experiment: Experiment, document: Document) -> str:
         "",
         *(f"* {sentence}" for sentence in experiment.findings(document)),
         "",
-        *table(experiment.columns, experiment.rows(document)),
+        *table(experiment.columns(document), experiment.rows(document)),
     ]
     return "\n".join(lines)
 
