@@ -31,7 +31,7 @@ def experiment(
     from baselines.registry import make_policy
     from llmqgym.cli.output import progress_bar, put_json, waiting_for_the_kernel
     from llmqgym.experiments import find_experiment
-    from llmqgym.experiments.report import carry_out, check_files, settings_of, write
+    from llmqgym.experiments.report import carry_out, check_files, check_jobs, settings_of, write
     from llmqgym.files import check_outputs
     from llmqgym.simulator import load_kernel
 
@@ -40,6 +40,7 @@ def experiment(
         return
     found = find_experiment(name)
     settings = settings_of(found, quick, seeds)
+    check_jobs(jobs)
     folder, page = (None if path is None else Path(path) for path in (out, markdown))
     check_files(found, folder, page)
     check_outputs([json])

@@ -129,7 +129,7 @@ def picture(document: Document) -> str:
     ]
     parts.append(text(left, 28, "theory, no memory", "title"))
     parts += cells(left, 46, _SQUARE, squares, [f"{sigma:g}" for sigma in sigmas])
-    note = "M: KV blocks. Columns: sigma of the predictions. Price: mean E2E time over that with the truth. Grey, x: unstable."
+    note = "M: KV blocks; columns: sigma. Price: mean E2E time over that with the truth. Grey, x: unstable."
     parts.append(text(58, 46 + len(MODES) * high - 18, note, "label"))
     return page(max(left + wide + 10, 560), 46 + len(MODES) * high, parts)
 

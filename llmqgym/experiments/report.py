@@ -27,6 +27,12 @@ def settings_of(experiment: Experiment, quick: bool, num_seeds: int | None) -> A
     return dataclasses.replace(settings, seeds=seeds_of(num_seeds))
 
 
+def check_jobs(jobs: int | None) -> None:
+    """Raises InputError for less than one."""
+    if jobs is not None and jobs < 1:
+        raise InputError(f"jobs is {jobs}: give 1 or more, or leave it out for one for each CPU.")
+
+
 def carry_out(
     experiment: Experiment,
     settings: Any,
