@@ -84,8 +84,13 @@ class TrainedAgent:
     def env_config(self, scenario: ScenarioConfig) -> EnvConfig:
         """The environment that shows it what it knows, of a scenario. Raises InputError."""
         layout = self.layout
-        fields = {"waiting_fields": layout.waiting_fields, "running_fields": layout.running_fields}
-        return make_config(scenario=scenario, observation="flat", **asdict(self.view), **fields)
+        return make_config(
+            scenario=scenario,
+            observation="flat",
+            waiting_fields=layout.waiting_fields,
+            running_fields=layout.running_fields,
+            **asdict(self.view),
+        )
 
     def chooser(self, name: str | None = None) -> Chooser:
         """It as the compiled loop plays it, called `name`: the allowed command with the largest logit, ties to the
@@ -124,16 +129,3 @@ def versions_now() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def machine_now() -> str:
-    """The processor, and how many of it this process may use."""
-    from llmqgym.parallel import num_cpus
-
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            name = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), name)
-    except OSError:
-        pass
-    return f"{name}, {num_cpus()} cores"

@@ -26,6 +26,10 @@ from llmqgym.workload.source import RequestSource
 PATIENCE = 200_000
 #: Decisions between two looks at the progress bar.
 _DECISIONS_A_CALL = 20_000
+#: Settings of an environment that say how an agent is asked.
+_SHOWN = (
+    "window", "oldest", "running", "shortage", "preempt_mode", "decision_interval", "waiting_fields", "running_fields",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +64,7 @@ class Player:
 
     def settings(self) -> dict[str, Any]:
         """The chooser's, and how it is asked."""
-        asked = ("window", "oldest", "running", "shortage", "preempt_mode", "decision_interval")
-        asked = (*asked, "waiting_fields", "running_fields")
-        shown = {name: getattr(self._config, name) for name in asked}
+        shown = {name: getattr(self._config, name) for name in _SHOWN}
         return {"name": self.name, "oracle": False, **self._chooser.settings, **shown}
 
     def sit_at(self, simulator: Simulator) -> None:

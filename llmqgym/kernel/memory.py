@@ -110,7 +110,7 @@ def _array_access(number: types.Type, kind: Any) -> tuple[Callable[[int, int], A
         def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
             return builder.inttoptr(args[0], kind.as_pointer())
 
-        return types.CPointer(number)(types.int64), generate
+        return numba.types.CPointer(number)(types.int64), generate
 
     def vector_at(address: int, num: int) -> Any:
         return _ARRAYS[address].reshape(-1)[:num]

@@ -13,9 +13,10 @@ from drawn_agents import drawn_agent
 
 from agents.policy_file import document_of, read_agent, write_agent
 from agents.tensors import tensor_bytes, tensors_of
-from agents.trained_agent import TrainedAgent, Training, machine_now, versions_now
+from agents.trained_agent import TrainedAgent, Training, versions_now
 from llmqgym.errors import InputError
 from llmqgym.files import OutputError
+from llmqgym.machine import machine
 
 
 def written(folder: Path, network: str = "scorer") -> Path:
@@ -41,7 +42,7 @@ def changed(path: Path, *keys: str, to: Any = None, drop: bool = False) -> None:
 @pytest.mark.parametrize("ending", ["", ".json", ".safetensors"])
 def test_there_and_back(tmp_path: Path, network: str, ending: str) -> None:
     agent = drawn_agent(network)
-    training = Training("chat", "train.py --seed 3", 3, 1000, 12.5, machine_now(), versions_now(), {"num_envs": 8})
+    training = Training("chat", "train.py --seed 3", 3, 1000, 12.5, machine(), versions_now(), {"num_envs": 8})
     full = TrainedAgent(
         "full.v1", agent.brain, agent.view, training, "of everything", ({"steps": 1},), {"mean_e2e_s": [1.0]}
     )
