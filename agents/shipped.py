@@ -26,7 +26,7 @@ def headlines() -> dict[str, dict[str, Any]]:
         found[name] = {
             "network": f"{document['network']['name']} {document['network']['hidden']}",
             "scenario": document["training"]["scenario"],
-            "decisions": document["training"]["num_decisions"],
+            "num_decisions": document["training"]["num_decisions"],
             "summary": document["summary"],
         }
     return found

@@ -12,7 +12,8 @@ from agents.brain import Brain
 from agents.layout import Layout
 from agents.tensors import tensor_bytes
 from llmqgym import __version__
-from llmqgym.env.config import EnvConfig, make_config
+from llmqgym.checks import check_count
+from llmqgym.env.config import MAX_WINDOW, EnvConfig, make_config
 from llmqgym.env.play import Chooser
 from llmqgym.kernel.observe import ABSENT, REQUEST_FIELDS, SERVER_FIELDS
 from llmqgym.scenario import ScenarioConfig
@@ -73,6 +74,8 @@ class TrainedAgent:
         """The same agent shown so many waiting and running requests. Raises InputError for one that reads places."""
         window = self.view.window if window is None else window
         running = self.view.running if running is None else running
+        check_count("window", window, MAX_WINDOW)
+        check_count("running", running, MAX_WINDOW, 0)
         view, brain = self.view.resized(window, running), self.brain.resized(window, running)
         return TrainedAgent(self.name, brain, view, self.training, self.summary, self.curve, self.evaluation)
 
