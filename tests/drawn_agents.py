@@ -52,14 +52,14 @@ def seen(num: int, seed: int = 0, **settings: Any) -> tuple[NDArray[np.float32],
     return np.concatenate(found)[:num], np.concatenate(masks)[:num]
 
 
-def first_come_first_served(window: int = 4, running: int = 3) -> TrainedAgent:
-    """A scorer whose weights say: admit whoever may enter, the first in the window before the others; else run."""
-    layout = Layout(window, running)
+def first_come_first_served() -> TrainedAgent:
+    """A scorer that sees the oldest only, and whose weights say: admit whoever may enter; else run."""
+    layout = Layout(1, 0)
     tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes_of("scorer", layout, 2).items()}
     for head, logit in (("admit", 1.0), ("preempt", -1.0)):
         tensors[f"{head}.context.bias"][0] = 1.0
         tensors[f"{head}.out.weight"][0, 0] = logit
     brain = Brain("scorer", layout, 2, tensors)
     return TrainedAgent(
-        "first", brain, View(window, window, running), Training("chat", "by hand", 0, 0, 0.0), "as fcfs"
+        "first", brain, View(1, 1, 0), Training("chat", "by hand", 0, 0, 0.0), "as fcfs"
     )
