@@ -158,6 +158,11 @@ class Simulator:
         self._set_services(self._empty[0], services)
         self._set_services(self.record, services)
 
+    def advance_by(self, kernel: Callable[[np.ndarray, int, int], int]) -> None:
+        """Let `kernel` advance the run, in place of the one that asks the policy alone: it is called with the record in
+        SIMULATOR[1], 0, and at most how many compositions (or decisions) to make, and answers an Outcome."""
+        self._kernel = kernel
+
     def request(self, row: int) -> Any:
         """The REQUEST record in a row."""
         return self._arrays["requests"][row]
