@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.evaluation import FIGURES, Measured, paired
+from agents.evaluation import FIGURES, Measured
 from agents.layout import Layout
+from agents.statistics import paired
 from agents.training import Run
 from llmqgym.kernel.observe import ABSENT, SERVER_FIELDS, fields_of
 

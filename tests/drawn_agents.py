@@ -60,6 +60,4 @@ def first_come_first_served() -> TrainedAgent:
         tensors[f"{head}.context.bias"][0] = 1.0
         tensors[f"{head}.out.weight"][0, 0] = logit
     brain = Brain("scorer", layout, 2, tensors)
-    return TrainedAgent(
-        "first", brain, View(1, 1, 0), Training("chat", "by hand", 0, 0, 0.0), "as fcfs"
-    )
+    return TrainedAgent("first", brain, View(1, 1, 0), Training("chat", "by hand", 0, 0, 0.0), "as fcfs")

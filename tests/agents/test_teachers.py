@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch", reason=WHY)
 pytest.importorskip("sb3_contrib", reason=WHY)
 
 from agents.cloning import targets_of  # noqa: E402
-from agents.evaluation import HeldOut, best_of, paired  # noqa: E402
+from agents.evaluation import HeldOut, best_of  # noqa: E402
 from agents.layout import Layout  # noqa: E402
+from agents.statistics import paired  # noqa: E402
 from agents.teachers import make_teacher  # noqa: E402
 from baselines.registry import make_policy  # noqa: E402
 from llmqgym.env.config import make_config  # noqa: E402
