@@ -30,7 +30,7 @@ class Masked(nn.Module):
 
     def forward(self, observations: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """What the graph works out."""
-        logits = self.network.logits(observations).masked_fill(masks == 0, -torch.inf)
+        logits = self.network(observations).masked_fill(masks == 0, -torch.inf)
         return logits, logits.argmax(-1)
 
 

@@ -96,10 +96,29 @@ def test_the_logits_are_those_of_the_formula_in_numpy(scorer: Scorer) -> None:
         np.testing.assert_allclose(found[0], wanted[0], rtol=1e-4, atol=1e-6)
 
 
+def test_leaving_out_absent_rows_changes_nothing(scorer: Scorer) -> None:
+    """Against the graph of fixed shapes, which computes them; gradients too."""
+    flat = observations(50, seed=8)
+    server, waiting, running = parts(flat)
+    waiting[torch.rand(waiting.shape[:2]) < 0.5] = ABSENT
+    running[torch.rand(running.shape[:2]) < 0.5] = ABSENT
+    flat = joined(server, waiting, running)
+    there = torch.cat(
+        [torch.ones(50, 1, dtype=torch.bool), (waiting != ABSENT).any(-1), (running != ABSENT).any(-1)], -1
+    )
+    packed, dense = (each.masked_fill(~there, 0.0) for each in (scorer.logits(flat), scorer(flat)))
+    torch.testing.assert_close(packed, dense)
+    weights = [scorer.encoder.waiting.row.weight, scorer.encoder.context.weight, scorer.admit.row.weight]
+    for mine, theirs in zip(
+        torch.autograd.grad(packed.square().sum(), weights), torch.autograd.grad(dense.square().sum(), weights),
+        strict=True,
+    ):  # fmt: skip
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_who_never_preempts_gives_it_no_chance_and_learns_none(scorer: Scorer) -> None:
     scorer.never_preempt()
-    told, scorer.preempts = scorer.logits(observations(4)), True
-    torch.testing.assert_close(scorer.logits(observations(4)), told)  # the weights alone say so too
+    torch.testing.assert_close(scorer.logits(observations(4)), scorer(observations(4)))  # the weights alone say so too
     masks = torch.ones((4, LAYOUT.num_actions), dtype=torch.bool)
     found = log_probs(scorer.logits(observations(4)), masks)
     assert (found.exp()[:, 1 + LAYOUT.window :] == 0.0).all()
