@@ -122,9 +122,9 @@ def section(found: list[dict[str, Any]]) -> str:
     first = found[0]
     head = (
         f"`python benchmarks/agent_results.py`: {first['seeds']} workloads of {first['requests']:,} requests for each "
-        "scenario, the same for all; neither their seeds\nnor those of the baselines' choice were trained on. The best baseline "
-        "is that of the least mean E2E among all that are\nno oracles. A difference below 0 is in the agent's favour; "
-        "means and 95 % intervals over the workloads, paired.\n\n"
+        "scenario, the same for all; nobody was\ntrained on their seeds, nor were baselines chosen on all of them. The "
+        "best baseline is that of the least mean E2E among all\nthat are no oracles, as they are by default. A "
+        "difference below 0 is in the agent's favour; means and 95 % intervals over the\nworkloads, paired.\n\n"
     )
     return head + "\n".join(table(COLUMNS, [row(each) for each in found]))
 

@@ -18,6 +18,7 @@ from agents.statistics import paired  # noqa: E402
 from agents.teachers import make_teacher  # noqa: E402
 from baselines.registry import make_policy  # noqa: E402
 from llmqgym.env.config import make_config  # noqa: E402
+from llmqgym.env.spaces import action_space, observation_space  # noqa: E402
 from llmqgym.errors import InputError  # noqa: E402
 from llmqgym.kernel.jit import COMPILED  # noqa: E402
 
@@ -73,6 +74,24 @@ def test_teachers_say_what_they_lack() -> None:
         make_teacher("fcfs", Layout(2, 2, waiting_fields=("prompt_tokens", "generated_tokens")))
     with pytest.raises(InputError, match="volume"):
         make_teacher("volum", Layout(2, 2))
+
+
+@pytest.mark.skipif(not COMPILED, reason="thousands of decisions in plain Python")
+def test_played_in_the_compiled_loop_a_network_does_as_in_the_environment(held_out: HeldOut) -> None:
+    from agents.evaluation import greedy
+    from agents.policy import SchedulingPolicy
+
+    config = make_config(**SETTINGS, observation="flat")
+    torch.manual_seed(2)
+    policy = SchedulingPolicy(
+        observation_space(config), action_space(config), lambda _: 1e-3, layout=Layout.of(config), preempt=False
+    )
+    with torch.no_grad():
+        policy.network.run.out.weight.fill_(-1.0)  # it lets in whoever fits
+    there, here = held_out.measure(greedy(policy)), held_out.play(policy.network)
+    for figure in ("mean_e2e_s", "p99_e2e_s", "mean_ttft_s", "num_preemptions", "requests_per_s"):
+        np.testing.assert_allclose(here.figures[figure], there.figures[figure], rtol=1e-9)
+    np.testing.assert_allclose(here.figures["kv_used"], there.figures["kv_used"], rtol=0.2)  # sampled at decisions
 
 
 def test_paired_intervals_are_those_of_scipy(held_out: HeldOut) -> None:
