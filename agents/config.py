@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from agents.networks import NETWORKS
+from agents.inference import CHOOSERS
 from llmqgym.checks import check_count, check_real
 from llmqgym.env.config import EnvConfig, make_config
 from llmqgym.errors import InputError, unknown
@@ -40,8 +40,8 @@ class NetworkConfig:
     preempt: bool = True  # whether it may preempt at all
 
     def __post_init__(self) -> None:
-        if self.name not in NETWORKS:
-            raise unknown("network", self.name, NETWORKS)
+        if self.name not in CHOOSERS:
+            raise unknown("network", self.name, CHOOSERS)
         check_count("network hidden", self.hidden, 4096)
 
 

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="torch is not installed: the extra [train], which `make test-train` installs")
-
 from agents.config import (
     FIRST_HELD_OUT_SEED,
     AgentConfig,
