@@ -98,8 +98,8 @@ def main() -> None:
     ]
     lines = [
         f"`python benchmarks/agent_speed.py`, on {machine()}, one core:",
-        f"{NUM_REQUESTS:,} requests of scenario chat through the whole compiled loop, arrivals, predictions and metrics",
-        "included; random weights that admit whoever may enter. Processor time, the better of two.",
+        f"{NUM_REQUESTS:,} requests of scenario chat through the whole compiled loop, arrivals, predictions and",
+        "metrics included; random weights that admit whoever may enter. Processor time, the better of two.",
         "",
         *table(COLUMNS, rows),
     ]
