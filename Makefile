@@ -23,7 +23,7 @@ $(DEV): $(STAMP)
 	@touch $(DEV)
 
 $(TRAIN): $(DEV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data,onnx]"
 	@touch $(TRAIN)
 
 demo: $(STAMP) ## install, run ten policies on four kinds of traffic, print the quick leaderboard

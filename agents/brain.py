@@ -61,6 +61,11 @@ class Brain:
         """The commands with the largest logits, int64 [N]."""
         return self._decide(observations, masks)[1]
 
+    @property
+    def num_decisions(self) -> int:
+        """So far."""
+        return int(self.model[0].num_decisions)
+
     def worked_out(self) -> NDArray[np.float32]:
         """The logits that its last decision has left, float32 [A]; those of commands not allowed are older."""
         return self._room["logits"]

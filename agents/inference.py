@@ -68,9 +68,10 @@ _SCRATCH: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def model_dtype(network: str) -> np.dtype[Any]:
-    """The record that a compiled network is handed: sizes, addresses of its tensors, and of room to work in."""
+    """The record that a compiled network is handed: sizes, addresses of its tensors, and of room to work in; in it the
+    network counts its decisions."""
     tensors = [_field(name) for name in shapes_of(network, Layout(1, 1), 1)]
-    names = [*_SIZES, "num_actions", "num_pooled", *tensors, *_SCRATCH[network]]
+    names = [*_SIZES, "num_actions", "num_pooled", "num_decisions", *tensors, *_SCRATCH[network]]
     return np.dtype((np.record, np.dtype([(name, np.int64) for name in names], align=True)))
 
 
@@ -260,6 +261,7 @@ def scorer_chooses(observation: int, mask: int, address: int) -> int:
                single_matrix_at(model.preempt_context_weight, size, size), context)  # fmt: skip
     _score(running, single_matrix_at(model.preempt_row_weight, size, size), shared,
            singles_at(model.preempt_out_weight, size), layer, allowed[last:], logits[last:])  # fmt: skip
+    model.num_decisions += 1
     return _largest(logits, allowed)
 
 
@@ -286,6 +288,7 @@ def mlp_chooses(observation: int, mask: int, address: int) -> int:
     _bend(second)
     _set_layer(logits, singles_at(model.actor_4_bias, num_actions),
                single_matrix_at(model.actor_4_weight, size, num_actions), second)  # fmt: skip
+    model.num_decisions += 1
     return _largest(logits, bytes_at(mask, num_actions))
 
 

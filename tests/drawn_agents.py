@@ -61,3 +61,21 @@ def first_come_first_served() -> TrainedAgent:
         tensors[f"{head}.out.weight"][0, 0] = logit
     brain = Brain("scorer", layout, 2, tensors)
     return TrainedAgent("first", brain, View(1, 1, 0), Training("chat", "by hand", 0, 0, 0.0), "as fcfs")
+
+
+def shortest_first(window: int = 6, running: int = 4) -> TrainedAgent:
+    """A scorer whose weights say: the shorter by prediction, the sooner; whoever holds more blocks is preempted the
+    sooner, but never before the iteration runs."""
+    layout = Layout(window, running)
+    tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes_of("scorer", layout, 2).items()}
+    for part, field, weight in (("waiting", "predicted_remaining_tokens", -1.0), ("running", "kv_held", 1.0)):
+        fields = getattr(layout, f"{part}_fields")
+        tensors[f"encoder.{part}.row.weight"][0, fields.index(field)] = weight
+        tensors[f"encoder.{part}.server.bias"][0] = 2.0
+    for head, sign in (("admit", 1.0), ("preempt", 0.01)):
+        tensors[f"{head}.row.weight"][0, 0] = 1.0
+        tensors[f"{head}.out.weight"][0, 0] = sign
+    tensors["run.context.bias"][0] = tensors["run.out.weight"][0, 0] = 0.5
+    brain = Brain("scorer", layout, 2, tensors)
+    training = Training("kv-bound", "by hand", 0, 0, 0.0)
+    return TrainedAgent("shortest", brain, View(window, window // 2, running), training, "as spjf")

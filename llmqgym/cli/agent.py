@@ -31,7 +31,7 @@ def export(
     try:
         from agents.onnx_export import write_onnx
     except ImportError as error:
-        raise InputError(f"cannot export: {error}: pip install 'llmqgym[train,onnx]'.") from error
+        raise InputError(f"cannot export: {error}: pip install 'llmqgym[onnx]'.") from error
     write_onnx(onnx, agent)
     layout = agent.layout
     typer.echo(f"{onnx}: observations float32 [n, {layout.size}] and masks int8 [n, {layout.num_actions}] in,")

@@ -35,6 +35,7 @@ def test_the_naive_pass_agrees(network: str, view: dict[str, int]) -> None:
     assert (np.isneginf(allowed) == (masks == 0)).all()
     assert (allowed[masks != 0] == found[masks != 0]).all()
     assert (brain.actions(observations, masks) == allowed.argmax(1)).all()
+    assert brain.num_decisions == 3 * len(observations)
 
 
 @pytest.mark.parametrize("network", ["scorer", "mlp"])
