@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 #: Of `agents`, what trains; what plays needs no extra.
 _TRAINS = (
-    "board", "checkpoint", "cloning", "evaluation", "from_torch", "making", "mixture", "networks", "onnx_export",
+    "board", "checkpoint", "cloning", "evaluation", "from_torch", "making", "mixture", "networks",
     "policy", "ppo", "rollout_buffer", "shipping", "training",
 )  # fmt: skip
 _NEED_TRAIN = ["llmqgym/sb3.py", *(f"agents/{name}.py" for name in _TRAINS)]

@@ -27,12 +27,6 @@ class _Graph:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
 
-<<<<<<< HEAD
-    def forward(self, observations: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """What the graph works out."""
-        logits = self.network(observations).masked_fill(masks == 0, -torch.inf)
-        return logits, logits.argmax(-1)
-=======
     def constant(self, value: NDArray[Any]) -> str:
         """By a name of its own."""
         name = f"constant_{len(self.constants)}"
@@ -84,7 +78,6 @@ def model_of(agent: TrainedAgent) -> Any:
     helper.set_model_props(model, {"name": agent.name, **{key: str(value) for key, value in agent.settings().items()}})
     onnx.checker.check_model(model, full_check=True)
     return model
->>>>>>> agents-files
 
 
 def write_onnx(path: str | os.PathLike[str], agent: TrainedAgent) -> None:
