@@ -100,7 +100,8 @@ def configuration(args: argparse.Namespace) -> AgentConfig:
     else:
         config = read_agent_config(args.config)
     if args.scenario is not None:
-        config = config.replaced(env={**config.env, "scenario": args.scenario})
+        kept = {key: value for key, value in config.env.items() if key != "config"}
+        config = config.replaced(env={**kept, "scenario": args.scenario})
     return config.replaced(total_steps=args.timesteps, num_envs=args.num_envs, seed=args.seed)
 
 

@@ -172,16 +172,25 @@ def agent_config(document: dict[str, Any], name: str) -> AgentConfig:
 
 
 def read_agent_config(path: str | Path) -> AgentConfig:
-    """From a TOML file; it is called by the file's name. Raises InputError."""
+    """From a TOML file; it is called by the file's name, and a scenario's `config` is named from the file's folder.
+    Raises InputError."""
     file = Path(path)
     try:
-        return agent_config(tomllib.loads(file.read_text(encoding="utf-8")), file.stem)
+        return agent_config(_from_here(file, tomllib.loads(file.read_text(encoding="utf-8"))), file.stem)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error}): name a TOML file.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not TOML ({error}): correct the file.") from error
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
+
+
+def _from_here(file: Path, document: dict[str, Any]) -> dict[str, Any]:
+    for section in (document, *document.get("parts", ())):
+        env = section.get("env") if isinstance(section, dict) else None
+        if isinstance(env, dict) and isinstance(env.get("config"), str):
+            env["config"] = str(file.parent / env["config"])
+    return document
 
 
 def _built(shape: Any, section: Any, where: str) -> Any:
