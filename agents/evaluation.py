@@ -114,9 +114,9 @@ class HeldOut:
             workload = Workload("held-out", requests)
             found = run(workload, server=scenario.server, profile=scenario.profile, until_s=until_s)
             rows.append(self._of_run(found))
-        return Measured({name: np.array([float(each[name]) for each in rows]) for name in FIGURES})
+        return Measured({name: np.array([_float(each[name]) for each in rows]) for name in FIGURES})
 
-    def _of_run(self, run: RunResult) -> dict[str, float]:
+    def _of_run(self, run: RunResult) -> dict[str, float | None]:
         summary = run.summary
         arrived = self.num_requests - summary["num_not_arrived"]
         return {
@@ -125,6 +125,11 @@ class HeldOut:
             "p99_ttft_s": summary["ttft_s"]["p99"], "requests_per_s": summary["requests_per_s"],
             "num_preemptions": summary["num_preemptions"], "kv_used": summary["kv_cache_usage_perc"],
         }  # fmt: skip
+
+
+def _float(value: float | None) -> float:
+    """nan for what is said of nobody: the latency of an agent that lets nobody finish."""
+    return float("nan") if value is None else float(value)
 
 
 def greedy(policy: SchedulingPolicy) -> Choose:
