@@ -76,6 +76,7 @@ class LearningConfig:
     target_kl: float | None = 0.005
     teacher_kl: float = 0.0
     entropy_weight: float = 0.0
+    final_entropy_weight: float | None = None  # it moves there linearly; below 0 the policy is made to decide itself
     value_weight: float = 0.5
     max_grad_norm: float = 0.5
     reward_scale: float = 1.0

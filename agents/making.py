@@ -55,6 +55,7 @@ def make_model(config: AgentConfig, env: Any, device: str) -> TimedPPO:
         gae_lambda=learning.gae_lambda,
         clip_range=learning.clip,
         ent_coef=learning.entropy_weight,
+        final_ent_coef=learning.final_entropy_weight,
         vf_coef=learning.value_weight,
         max_grad_norm=learning.max_grad_norm,
         target_kl=learning.target_kl,

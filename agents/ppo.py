@@ -39,7 +39,8 @@ _RECENT = 100
 
 class TimedPPO(MaskablePPO):
     """Takes what MaskablePPO takes, and `horizon_s`, `trace_s`, `copies` (`TimedRolloutBuffer`); `reward_scale`, by
-    which rewards are multiplied; `teacher_kl`; and `learn_values_only` updates that leave the policy as it is.
+    which rewards are multiplied; `teacher_kl`; `final_ent_coef`, to which `ent_coef` moves over a run; and
+    `learn_values_only` updates that leave the policy as it is.
 
     The environment is an `llmqgym.sb3.SB3VecEnv` with flat observations. `statistics` has what the last update came to.
     """
@@ -57,11 +58,13 @@ class TimedPPO(MaskablePPO):
         copies: int = 1,
         reward_scale: float = 1.0,
         teacher_kl: float = 0.0,
+        final_ent_coef: float | None = None,
         learn_values_only: int = 0,
         **settings: Any,
     ) -> None:
         timing = {"horizon_s": horizon_s, "trace_s": trace_s, "copies": copies}
         self.reward_scale, self.teacher_kl, self.learn_values_only = reward_scale, teacher_kl, learn_values_only
+        self.final_ent_coef = final_ent_coef
         self.num_updates = 0
         self.stride = 1.0  # the policy's learning rate as a multiple of the schedule's
         self.teacher: SchedulingPolicy | None = None
@@ -294,12 +297,16 @@ class TimedPPO(MaskablePPO):
             "kl": (ratio - 1.0 - change).mean(), "entropy": entropy,
             "clip_share": ((ratio - 1.0).abs() > clip).float().mean(),
         }  # fmt: skip
-        objective = surrogate + self.ent_coef * entropy
+        objective = surrogate + self._entropy_weight() * entropy
         if "teacher" in data:
             teacher = data["teacher"]
             figures["teacher_kl"] = (teacher.exp() * (teacher.masked_fill(~data["masks"], 0.0) - logs)).sum(-1).mean()
             objective = objective - self.teacher_kl * figures["teacher_kl"]
         return objective, figures
+
+    def _entropy_weight(self) -> float:
+        last = self.ent_coef if self.final_ent_coef is None else self.final_ent_coef
+        return last + (self.ent_coef - last) * self._current_progress_remaining
 
     def _report(self, found: list[dict[str, Tensor]], data: dict[str, Tensor], num_open: int) -> None:
         buffer = self.rollout_buffer

@@ -90,27 +90,32 @@ def best_baselines(traffic: list[tuple[ScenarioConfig, RequestSource]]) -> tuple
     return sorted(means, key=means.__getitem__)[:KEPT], means, ", ".join(left_out)
 
 
-def compare(agent: str, name: str, seeds: int, requests: int) -> dict[str, Any]:
-    """An agent on a scenario."""
+def of_baselines(name: str, seeds: int, requests: int) -> dict[str, Any]:
+    """What the best baselines make of a scenario's workloads: (mean, p99) E2E by workload."""
     traffic = workloads(name, seeds, requests)
     kept, means, left_out = best_baselines(traffic)
+    runs = {spec: [of_policy(spec, *each) for each in traffic] for spec in kept}
+    return {"seeds": seeds, "requests": requests, "runs": runs, "screened": means, "left_out": left_out}
+
+
+def compare(agent: str, name: str, measured: dict[str, Any]) -> dict[str, Any]:
+    """An agent on a scenario, beside what the baselines have made of it."""
+    traffic = workloads(name, measured["seeds"], measured["requests"])
     contestant = AgentContestant(f"ppo:{agent}")
-    runs = {spec: np.array([of_policy(spec, *each) for each in traffic]) for spec in kept}
     began_s = time.perf_counter()
     summaries = [contestant.run(workload, scenario).summary for scenario, workload in traffic]
     ours = np.array([(each["e2e_s"]["mean"], each["e2e_s"]["p99"]) for each in summaries])
-    best = min(kept, key=lambda spec: runs[spec][:, 0].mean())
+    runs = {spec: np.array(values) for spec, values in measured["runs"].items()}
+    best = min(runs, key=lambda spec: runs[spec][:, 0].mean())
     mean, low, high = paired(ours[:, 0], runs[best][:, 0])
     return {
-        "agent": Path(agent).name, "scenario": name, "seeds": seeds, "requests": requests,
-        "wall_s": time.perf_counter() - began_s, "ours": ours.tolist(), "best": best,
-        "baselines": {spec: each.tolist() for spec, each in runs.items()}, "screened": means, "left_out": left_out,
-        "difference": mean, "low": low, "high": high,
+        "agent": Path(agent).name, "scenario": name, "wall_s": time.perf_counter() - began_s, "ours": ours.tolist(),
+        "best": best, "difference": mean, "low": low, "high": high, **measured,
     }  # fmt: skip
 
 
 def row(found: dict[str, Any]) -> tuple[str, ...]:
-    ours, theirs = np.mean(found["ours"], axis=0), np.mean(found["baselines"][found["best"]], axis=0)
+    ours, theirs = np.mean(found["ours"], axis=0), np.mean(found["runs"][found["best"]], axis=0)
     return (
         found["agent"], found["scenario"], f"{ours[0]:.3f}", f"{ours[1]:.1f}", found["best"], f"{theirs[0]:.3f}",
         f"{theirs[1]:.1f}", f"{found['difference']:+.2%}", f"[{found['low']:+.2%}, {found['high']:+.2%}]",
@@ -149,12 +154,20 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--json", type=Path, help="everything that was found, as JSON")
+    parser.add_argument("--baselines", type=Path, help="JSON in which the baselines' runs are kept, or will be")
     args = parser.parse_args()
     names = args.agents.split(",") if args.agents else shipped_agents()
     found: list[dict[str, Any]] = []
+    known: dict[str, Any] = {}
+    if args.baselines is not None and args.baselines.is_file():
+        known = json.loads(args.baselines.read_text(encoding="utf-8"))
     for agent, scenario in plan(names):
         if args.scenario in (None, scenario):
-            found.append(compare(agent, scenario, args.seeds, args.requests))
+            if scenario not in known:
+                known[scenario] = of_baselines(scenario, args.seeds, args.requests)
+                if args.baselines is not None:
+                    write_json(args.baselines, known)
+            found.append(compare(agent, scenario, known[scenario]))
             print(" | ".join(row(found[-1])), flush=True)
     if not found:
         sys.exit("nothing to compare: no shipped agent, or none for that scenario.")
