@@ -28,7 +28,7 @@ from llmqgym.env.config import DEFAULT_PREDICTOR
 from llmqgym.errors import InputError
 from llmqgym.files import write_json
 from llmqgym.run import simulate
-from llmqgym.scenario import ScenarioConfig, load_scenario
+from llmqgym.scenario import ScenarioConfig, load_scenario, read_scenario
 from llmqgym.traffic import at_load, build_workload
 from llmqgym.workload.source import RequestSource
 
@@ -38,6 +38,7 @@ PATIENCE_S = 30.0
 DEFAULT_SCENARIOS = (
     "chat", "code", "long-context", "reasoning", "bursty", "kv-bound", "noisy-1", "multi-tenant",
 )  # fmt: skip
+SATURATED, SATURATED_AGENT = "configs/agent/scenario/kv-saturated.toml", "kv-saturated"
 COLUMNS = (
     "agent", "scenario", "mean E2E, s", "p99 E2E, s", "best baseline", "its mean, s", "its p99, s", "difference",
     "95 % interval",
@@ -134,6 +135,35 @@ def section(found: list[dict[str, Any]]) -> str:
     return head + "\n".join(table(COLUMNS, [row(each) for each in found]))
 
 
+def saturated(agent: str) -> str:
+    """The section on the server that never gets through: requests a second."""
+    scenario = read_scenario(SATURATED)
+    workload = build_workload(scenario)
+    grid = {f"paced:share={share:.2f}": 0.0 for share in np.arange(0.80, 1.001, 0.02)}
+    speeds = dict.fromkeys(("vllm", "reserve", *grid), 0.0)
+    for spec in speeds:
+        speeds[spec] = simulate(
+            workload,
+            policy=make_policy(spec),
+            server=scenario.server,
+            profile=scenario.profile,
+            predictor=scenario.predictor,
+            seed=scenario.seed,
+        ).summary["requests_per_s"]
+    paced, greedy = max(grid, key=speeds.__getitem__), max(("vllm", "reserve"), key=speeds.__getitem__)
+    ours = AgentContestant(f"ppo:{agent}").run(workload, scenario).summary
+    speed = ours["requests_per_s"]
+    rows = [(spec, f"{speeds[spec]:.3f}", f"{speed / speeds[spec]:.3f}") for spec in ("vllm", "reserve", paced)]
+    text = (
+        f"`python benchmarks/agent_results.py`: {len(workload):,} requests of\n{SATURATED}, all alike. `paced` is the "
+        f"best of a grid of {len(grid)} shares.\nThe agent `{Path(agent).name}`, which began as first come first "
+        f"served, finishes **{speed:.3f} requests/s** with {ours['num_preemptions']} preemptions:\n"
+        f"{speed / speeds[paced]:.3f} of paced admission, {speed / speeds[greedy]:.3f} of the better of vllm and "
+        "reserve.\n\n"
+    )
+    return text + "\n".join(table(("policy", "requests/s", "agent's over it"), rows))
+
+
 def plan(names: list[str]) -> list[tuple[str, str]]:
     """(agent, scenario): a universal agent meets all default ones, others that of their training."""
     found = []
@@ -161,7 +191,8 @@ def main() -> None:
     known: dict[str, Any] = {}
     if args.baselines is not None and args.baselines.is_file():
         known = json.loads(args.baselines.read_text(encoding="utf-8"))
-    for agent, scenario in plan(names):
+    alone = [name for name in names if Path(name).name == SATURATED_AGENT]
+    for agent, scenario in plan([name for name in names if name not in alone]):
         if args.scenario in (None, scenario):
             if scenario not in known:
                 known[scenario] = of_baselines(scenario, args.seeds, args.requests)
@@ -169,12 +200,20 @@ def main() -> None:
                     write_json(args.baselines, known)
             found.append(compare(agent, scenario, known[scenario]))
             print(" | ".join(row(found[-1])), flush=True)
-    if not found:
+    texts: dict[str, str] = {}
+    if alone:
+        texts["Agents on a server that never gets through"] = saturated(alone[0])
+    if found:
+        texts["Agents against the best baselines"] = section(found)
+    for text in texts.values():
+        print(text)
+    if not texts:
         sys.exit("nothing to compare: no shipped agent, or none for that scenario.")
     if args.json is not None:
         write_json(args.json, {"found": json.loads(json.dumps(found))})
     if args.markdown is not None:
-        put_section(args.markdown, "Agents against the best baselines", section(found))
+        for title, text in texts.items():
+            put_section(args.markdown, title, text)
 
 
 if __name__ == "__main__":
