@@ -16,7 +16,7 @@ from llmqgym.kernel.observe import REQUEST_FIELDS, SERVER_FIELDS
 from llmqgym.scenario import ScenarioConfig
 
 _SERVERS, _REQUESTS = 4, 500
-_MOST_STEPS = 20_000
+_MOST_STEPS = 6_000
 _SCALES = {each.name: each.scale for each in (*REQUEST_FIELDS, *SERVER_FIELDS)}
 
 Floats = NDArray[np.float64]
