@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from llmqgym.errors import InputError
 
@@ -88,11 +88,29 @@ def write_json(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
         file.write(json_text(document))
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a whole file of bytes, or none. Raises OutputError."""
+    target = Path(os.path.realpath(path))
+    _check_target(str(path), target)
+    try:
+        with _temporary(target) as raw:
+            raw.write(content)
+    except OSError as error:
+        raise _failed(str(path), error) from error
+
+
 def _through_temporary(target: Path) -> Iterator[TextIO]:
+    with _temporary(target) as raw:
+        yield from _encoded(raw, gz=target.name.endswith(".gz"))
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[BinaryIO]:
+    """A file beside `target` that takes its place when the block ends well, and is removed when it does not."""
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
     try:
         with open(temporary, "xb") as raw:
-            yield from _encoded(raw, gz=target.name.endswith(".gz"))
+            yield raw
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
         os.replace(temporary, target)
