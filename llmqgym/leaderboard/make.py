@@ -1,0 +1,62 @@
+"""Make: a suite from its plan to the files of its board, going on where an earlier run has stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from llmqgym.files import write_json
+from llmqgym.leaderboard import board, tables
+from llmqgym.leaderboard.contestant import MakeContestant
+from llmqgym.leaderboard.origin import origin
+from llmqgym.leaderboard.plan import Plan, plan_of
+from llmqgym.leaderboard.schedule import do_all, do_all_on_ray
+from llmqgym.leaderboard.store import Store
+from llmqgym.leaderboard.suite import Suite
+from llmqgym.leaderboard.work import Piece
+
+DOCUMENT, RUNS, CELLS = "leaderboard.json", "leaderboard.csv", "board.csv"
+
+
+class Maker:
+    """A board in the making, in the folder `out`. Making a Maker reads what is named and makes the folder."""
+
+    def __init__(self, suite: Suite, make_contestant: MakeContestant, out: str | Path) -> None:
+        self.plan: Plan = plan_of(suite, make_contestant)
+        self.store = Store(out)
+        self._make_contestant = make_contestant
+        self.store.make()
+
+    def missing(self) -> list[Piece]:
+        """What is still to be done."""
+        return [piece for piece in self.plan.pieces if not self.store.has(piece.key)]
+
+    def run(
+        self,
+        *,
+        jobs: int | None = None,
+        ray: bool = False,
+        address: str | None = None,
+        on_piece: Callable[[Piece], None] | None = None,
+    ) -> None:
+        """Do what is missing: see `schedule.do_all` and `schedule.do_all_on_ray`. Raises InputError, OutputError."""
+        pieces = self.missing()
+        if not pieces:
+            return
+        asked: dict[str, Any] = {"make_contestant": self._make_contestant, "store": self.store, "jobs": jobs}
+        if ray:
+            do_all_on_ray(pieces, address=address, on_piece=on_piece, **asked)
+        else:
+            do_all(pieces, on_piece=on_piece, **asked)
+
+    def write(self, command: str) -> dict[str, Any]:
+        """Write leaderboard.json, leaderboard.csv and board.csv, the JSON last, and return it. Raises InputError for a
+        piece that is not there, OutputError."""
+        read = lru_cache(maxsize=None)(self.store.get)
+        made = {**board.document(self.plan, read), **origin(command)}
+        tables.write_runs(self.store.folder / RUNS, self.plan, read)
+        tables.write_cells(self.store.folder / CELLS, made)
+        write_json(self.store.folder / DOCUMENT, made)
+        return made
