@@ -88,6 +88,16 @@ def write_json(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
         file.write(json_text(document))
 
 
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it. Raises OutputError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot make the folder {str(path)!r}: {error.strerror or error}: choose another place."
+        ) from error
+
+
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a whole file of bytes, or none. Raises OutputError."""
     target = Path(os.path.realpath(path))

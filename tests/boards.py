@@ -77,13 +77,15 @@ def _compare(cells: Parts, key: str, oracles: set[str]) -> None:
     whole = [each for each in cells if not each["censored"]]
     reference = next((each["metrics"][key] for each in whole if each["policy"] == "vllm"), None)
     able = [each for each in whole if each["policy"] not in oracles]
-    best = min((each["metrics"][key] for each in able), key=lambda figure: figure["mean"], default=None)
+    winner = min(able, key=lambda each: each["metrics"][key]["mean"], default=None)
+    best = winner and winner["metrics"][key]
     for each in cells:
         own = each["metrics"][key]
-        for name, other in (("best", best), ("vllm", reference)):
+        for name, other, to in (("best", best, winner and winner["policy"]), ("vllm", reference, "vllm")):
             half = 0.0 if own is other else (own["high"] - own["low"]) / 2
             there = other is not None and each in whole
-            each[f"difference_to_{name}"][key] = ends(own["mean"] - other["mean"], half) if there else None
+            difference = {"to": to, **ends(own["mean"] - other["mean"], half)} if there else None
+            each[f"difference_to_{name}"][key] = difference
             if name == "vllm":
                 each["ratio_to_vllm"][key] = ends(own["mean"] / other["mean"], half / other["mean"]) if there else None
         if each in able:

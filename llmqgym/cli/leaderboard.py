@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from llmqgym.leaderboard.make import Maker
     from llmqgym.leaderboard.suite import Suite
     from llmqgym.leaderboard.verify import Replay, Verdict
@@ -41,6 +43,10 @@ def leaderboard(
     ray: Annotated[bool, typer.Option("--ray", help="Run on Ray: a local one, or that of --ray-address.")] = False,
     ray_address: Annotated[Text, typer.Option(help="Join the Ray cluster at this address.")] = None,
     show: Annotated[Texts, typer.Option(help=f"Print these metrics, {_LIST}. Default: mean and p99 e2e.")] = None,
+    plots: Annotated[bool, typer.Option("--plots", help="Also draw PNGs, with the extra [plots].")] = False,
+    tensorboard: Annotated[
+        Text, typer.Option(help="Also write a TensorBoard run for each policy here, with the extra [train].")
+    ] = None,
     out: Annotated[Text, typer.Option(help="Folder of the results. Default: leaderboard-SUITE.")] = None,
 ) -> None:
     """Run policies on the same arrivals and print the mean board and the tail board.
@@ -56,11 +62,42 @@ def leaderboard(
         suite, _split(scenarios), _specs(policies), trace, profile, _loads(rho), predictor, seeds, requests, stability
     )
     metrics = _metrics(_split(show))
+    _check_extras(plots=plots, tensorboard=tensorboard)
     maker = Maker(chosen, make_contestant, out or f"leaderboard-{chosen.name}")
     _run(maker, jobs=jobs, ray=ray or ray_address is not None, address=ray_address)
     document = maker.write(_command())
     _print(document, metrics)
-    typer.echo(f"in {maker.store.folder}: leaderboard.json, leaderboard.csv, board.csv")
+    _report(document, maker.store.folder, plots=plots, tensorboard=tensorboard)
+
+
+def _check_extras(*, plots: bool, tensorboard: str | None) -> None:
+    """Before anything is run. Raises InputError."""
+    from llmqgym.leaderboard.report.plots import check_matplotlib
+    from llmqgym.leaderboard.report.scalars import check_tensorboard
+
+    if plots:
+        check_matplotlib()
+    if tensorboard is not None:
+        check_tensorboard()
+
+
+def _report(document: dict[str, Any], folder: Path, *, plots: bool, tensorboard: str | None) -> None:
+    """The recommendation, the pictures, and where everything is."""
+    from llmqgym.leaderboard.make import PAGE
+    from llmqgym.leaderboard.report.plots import write_plots
+    from llmqgym.leaderboard.report.scalars import write_runs
+    from llmqgym.leaderboard.report.words import lines
+
+    for line in lines(document["recommendation"]):
+        typer.echo(line)
+    typer.echo(f"in {folder}: leaderboard.json, leaderboard.csv, board.csv")
+    if plots:
+        typer.echo(f"in {folder / 'plots'}: {len(write_plots(folder / 'plots', document))} pictures")
+    if tensorboard is not None:
+        typer.echo(
+            f"in {tensorboard}: {len(write_runs(tensorboard, document))} runs: tensorboard --logdir {tensorboard}"
+        )
+    typer.echo(f"to look at: {(folder / PAGE).resolve().as_uri()}")
 
 
 @app.command()

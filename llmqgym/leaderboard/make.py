@@ -12,12 +12,14 @@ from llmqgym.leaderboard import board, tables
 from llmqgym.leaderboard.contestant import MakeContestant
 from llmqgym.leaderboard.origin import origin
 from llmqgym.leaderboard.plan import Plan, plan_of
+from llmqgym.leaderboard.report.page import write_page
+from llmqgym.leaderboard.report.words import recommend
 from llmqgym.leaderboard.schedule import do_all, do_all_on_ray
 from llmqgym.leaderboard.store import Store
 from llmqgym.leaderboard.suite import Suite
 from llmqgym.leaderboard.work import Piece
 
-DOCUMENT, RUNS, CELLS = "leaderboard.json", "leaderboard.csv", "board.csv"
+DOCUMENT, RUNS, CELLS, PAGE = "leaderboard.json", "leaderboard.csv", "board.csv", "leaderboard.html"
 
 
 class Maker:
@@ -52,11 +54,13 @@ class Maker:
             do_all(pieces, on_piece=on_piece, **asked)
 
     def write(self, command: str) -> dict[str, Any]:
-        """Write leaderboard.json, leaderboard.csv and board.csv, the JSON last, and return it. Raises InputError for a
-        piece that is not there, OutputError."""
+        """Write leaderboard.json, leaderboard.csv, board.csv and leaderboard.html, the JSON last, and return it. Raises
+        InputError for a piece that is not there, OutputError."""
         read = lru_cache(maxsize=None)(self.store.get)
         made = {**board.document(self.plan, read), **origin(command)}
+        made["recommendation"] = recommend(made)
         tables.write_runs(self.store.folder / RUNS, self.plan, read)
         tables.write_cells(self.store.folder / CELLS, made)
+        write_page(self.store.folder / PAGE, made)
         write_json(self.store.folder / DOCUMENT, made)
         return made

@@ -16,6 +16,7 @@ from llmqgym.leaderboard.contestant import MakeContestant
 from llmqgym.leaderboard.make import DOCUMENT
 from llmqgym.leaderboard.origin import changes_since
 from llmqgym.leaderboard.plan import Plan, plan_of
+from llmqgym.leaderboard.report.words import recommend
 from llmqgym.leaderboard.store import Store, as_kept
 from llmqgym.leaderboard.suite import read_settings
 from llmqgym.leaderboard.work import Piece, do
@@ -121,6 +122,8 @@ def _misread(told: dict[str, Any], made: dict[str, Any]) -> list[str]:
             if row != row_again:
                 where = ", ".join(str(row[key]) for key in ("scenario", "policy", "name", "spec") if key in row)
                 found.append(f"{name}: {where}: {', '.join(_unequal(row, row_again))}")
+    if told.get("recommendation") != json.loads(json_text(recommend(again))):
+        found.append("recommendation")
     return found
 
 

@@ -13,7 +13,7 @@ from llmqgym.leaderboard.report.plots import check_matplotlib, write_plots
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for call in (check_matplotlib, lambda: write_plots(tmp_path, large(3, 1))):
+    for call in (check_matplotlib, lambda: write_plots(tmp_path / "plots", large(5, 1))):
         with pytest.raises(InputError, match=r"matplotlib is not installed.*llmqgym\[plots\]"):
             call()
     assert list(tmp_path.iterdir()) == []

@@ -15,7 +15,7 @@ from llmqgym.leaderboard.report.scalars import scalars, write_runs
 def test_without_tensorboard_the_extra_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(InputError, match=r"TensorBoard is not installed.*llmqgym\[train\]"):
-        write_runs(tmp_path / "runs", large(3, 1))
+        write_runs(tmp_path / "runs", large(5, 1))
     assert not (tmp_path / "runs").exists()
 
 

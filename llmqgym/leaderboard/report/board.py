@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from llmqgym.leaderboard.report.measures import Measure, measures_in
+from llmqgym.leaderboard.suite import REFERENCE
 
-#: Whom all others are compared with.
-REFERENCE = "vllm"
+__all__ = ["REFERENCE", "Board", "Cell", "Figure", "figure"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,10 @@ class Cell:
     def part(self, name: str, key: str) -> Figure | None:
         """Of `gap`, `ratio_to_vllm`, `difference_to_best` or `difference_to_vllm`."""
         return figure((self.document.get(name) or {}).get(key))
+
+    def compared_with(self, other: str, key: str) -> str | None:
+        """Who that is in `difference_to_best` or `difference_to_vllm`."""
+        return ((self.document.get(f"difference_to_{other}") or {}).get(key) or {}).get("to")
 
     def against_reference(self, key: str) -> Figure | None:
         """The difference to the reference on the same requests, as a share of the reference's: -0.2 is a fifth less."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmqgym.errors import InputError
-from llmqgym.files import write_bytes
+from llmqgym.files import make_folder, write_bytes
 from llmqgym.leaderboard.report.board import REFERENCE, Board, Cell, figure
 from llmqgym.leaderboard.report.measures import E2E, TAIL_E2E, TTFT, measure_of
 from llmqgym.leaderboard.report.series import DRAWN, Along, featured, loads, sigmas
@@ -31,7 +31,7 @@ def check_matplotlib() -> None:
 
 
 def write_plots(folder: str | Path, document: dict[str, Any]) -> list[Path]:
-    """Write the PNGs of a board's document into `folder`, which is there; their paths.
+    """Write the PNGs of a board's document into `folder`, which is made; their paths.
 
     cdf-SCENARIO, gap-SCENARIO; load-SCENARIO where a board has several loads, misprediction-noisy where it has
     scenarios noisy-SIGMA. Raises InputError where matplotlib is not installed, OutputError.
@@ -45,6 +45,7 @@ def write_plots(folder: str | Path, document: dict[str, Any]) -> list[Path]:
     for kind, found in (("load", loads(board)), ("misprediction", sigmas(board))):
         for along in found:
             drawings[f"{kind}-{along.name}"] = partial(_along, board, along)
+    make_folder(folder)
     paths = []
     for name, draw in drawings.items():
         drawn = draw()

@@ -9,6 +9,8 @@ from llmqgym.leaderboard.report.board import REFERENCE, Board, Cell, Figure
 from llmqgym.leaderboard.report.measures import E2E, TAIL_E2E, digits
 
 _SHOWN = 4  # names of a list
+#: A mean that is lower by a smaller share than this is no reason to change anything, however sure it is.
+WORTH = 0.01
 
 
 def recommend(document: dict[str, Any]) -> dict[str, Any]:
@@ -16,12 +18,18 @@ def recommend(document: dict[str, Any]) -> dict[str, Any]:
 
     The lowest mean E2E decides, among policies that no oracle helps, whose runs are complete and whose queue does not
     grow. `ties` cannot be told from it; `tail` is the policy with the lowest p99 where that is another. Where vLLM's
-    own order is among the ties, it is what is recommended: nothing shows that a change would pay. A function of the
-    document alone.
+    own order is among the ties, or above the best by less than WORTH, it is what is recommended: nothing shows that a
+    change would pay. A function of the document alone.
     """
     board = Board(document)
     scenarios = [_for_scenario(board, scenario) for scenario in board.scenarios]
     return {"text": _overall(scenarios), "scenarios": scenarios}
+
+
+def lines(recommendation: dict[str, Any]) -> list[str]:
+    """A recommendation as lines of text."""
+    found = [f"{advice['scenario']}: {advice['text']}" for advice in recommendation["scenarios"]]
+    return [*found, *([recommendation["text"]] if recommendation["text"] else [])]
 
 
 def _for_scenario(board: Board, scenario: dict[str, Any]) -> dict[str, Any]:
@@ -32,9 +40,9 @@ def _for_scenario(board: Board, scenario: dict[str, Any]) -> dict[str, Any]:
         return {"scenario": scenario["name"], "policy": None, "ties": [], "tail": None, "text": text}
     best = min(able, key=lambda cell: _mean(cell, E2E))
     tied = [cell for cell in able if cell is not best and _tied(cell, best, E2E)]
-    chosen = next((cell for cell in tied if cell.spec == REFERENCE), best)
-    ties = sorted((cell for cell in [best, *tied] if cell is not chosen), key=lambda cell: _mean(cell, E2E))
     reference = board.cell(scenario["name"], REFERENCE)
+    chosen = reference if reference in able and (reference in tied or _hardly_better(best)) else best
+    ties = sorted((cell for cell in [best, *tied] if cell is not chosen), key=lambda cell: _mean(cell, E2E))
     tail = _tail(able, chosen)
     clauses = [
         _first(chosen, ties, able, reference), _undecided(chosen, ties), _p99(chosen, reference),
@@ -56,12 +64,17 @@ def _mean(cell: Cell, key: str) -> float:
 
 
 def _tied(cell: Cell, best: Cell, key: str) -> bool:
-    """Whether the paired difference to the best holds zero, or both may have the same place."""
-    difference = cell.part("difference_to_best", key)
-    if difference is not None:
-        return difference.is_zero
+    """Whether the paired difference of the two holds zero; where it is of others, whether their places overlap."""
+    if cell.compared_with("best", key) == best.spec:
+        difference = cell.part("difference_to_best", key)
+        return difference is None or difference.is_zero
     rank, first = cell.rank(key), best.rank(key)
     return rank is None or first is None or rank[0] <= first[1]
+
+
+def _hardly_better(best: Cell) -> bool:
+    share = best.against_reference(E2E)
+    return share is not None and -WORTH < share.mean
 
 
 def _first(chosen: Cell, ties: Sequence[Cell], able: Sequence[Cell], reference: Cell | None) -> str:
@@ -70,8 +83,10 @@ def _first(chosen: Cell, ties: Sequence[Cell], able: Sequence[Cell], reference: 
     if chosen.spec == REFERENCE:
         if len(able) == 1:
             return f"{chosen.spec}, the only one whose runs are complete; {seconds}"
-        lead = "nothing is distinguishable from" if len(ties) == len(able) - 1 else "nothing is better than"
-        return f"{lead} {chosen.spec}: keep it; {seconds}"
+        lead = "is distinguishable from" if len(ties) == len(able) - 1 else "is better than"
+        sure = [cell for cell in ties if (share := cell.against_reference(E2E)) and not share.is_zero]
+        by = f" by {_percent(WORTH)} %" if sure else ""
+        return f"nothing {'is better than' if sure else lead} {chosen.spec}{by}: keep it; {seconds}"
     if reference is None:
         return f"{chosen.spec}; {seconds}"
     if not reference.comparable:
@@ -115,7 +130,7 @@ def _percent(value: float) -> str:
 def _undecided(chosen: Cell, ties: Sequence[Cell]) -> str:
     if chosen.spec == REFERENCE:
         lower = [cell.spec for cell in ties if _mean(cell, E2E) < _mean(chosen, E2E)]
-        return f"lower in the mean, though not beyond doubt: {_listed(lower)}" if lower else ""
+        return f"lower in the mean, by less than that or not beyond doubt: {_listed(lower)}" if lower else ""
     return f"not distinguishable from {_listed([cell.spec for cell in ties])}" if ties else ""
 
 
