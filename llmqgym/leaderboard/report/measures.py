@@ -39,13 +39,19 @@ _LATENCIES = {
     "queue": ("queueing", "s", 1.0, "request_queue_time_seconds", "from arrival to the first time in the batch"),
 }
 _RATES = (
-    Measure("mean_slowdown", "slowdown", meaning="E2E over the time alone on an idle server", exported="slowdown"),
+    Measure("mean_slowdown", "slowdown", meaning="E2E over the time alone on an idle server", exported="slowdown/mean"),
     Measure("goodput_requests_per_s", "goodput", "1/s", higher_is_better=True, exported="goodput_requests_per_second",
             meaning="finished requests that met every stated limit"),
     Measure("wasted_token_ratio", "wasted", "%", 100.0, exported="wasted_token_ratio",
             meaning="tokens computed again after a preemption, of all"),
-    Measure("jain_index", "Jain", higher_is_better=True, meaning="Jain's index over tenants: 1 is even"),
-    Measure("fairness", "fairness", higher_is_better=True, meaning="Jain's index over tenants: 1 is even"),
+    Measure("p99_slowdown", "p99 slowdown", board="tail", exported="slowdown/p99",
+            meaning="E2E over the time alone on an idle server"),
+    Measure("requests_per_s", "throughput", "1/s", higher_is_better=True, exported="requests_per_second",
+            meaning="finished requests"),
+    Measure("jain_index", "Jain", higher_is_better=True, exported="jain_index",
+            meaning="Jain's index over tenants: 1 is even"),
+    Measure("mean_vtc_service_gap_per_s", "VTC gap", "tokens/s", exported="vtc_service_gap_tokens_per_second",
+            meaning="between the services of two tenants with requests in the queue"),
     Measure("num_preemptions", "preemptions", exported="num_preemptions", meaning="a run"),
 )  # fmt: skip
 _BY_KEY = {measure.key: measure for measure in _RATES}
@@ -71,7 +77,8 @@ def measure_of(key: str) -> Measure:
 
 def measures_in(keys: Iterable[str]) -> list[Measure]:
     """Those of all cells, the main ones first, each once."""
-    first = (E2E, TTFT, "mean_tpot_s", TAIL_E2E, TAIL_TTFT, "p99_tpot_s", *_BY_KEY)
+    latencies = [f"{statistic}_{of}_s" for statistic in ("mean", "p99", "p90", "p50") for of in _LATENCIES]
+    first = (*latencies, *_BY_KEY)
     found = list(dict.fromkeys(keys))
     ordered = [key for key in first if key in found]
     return [measure_of(key) for key in (*ordered, *(key for key in found if key not in ordered))]

@@ -89,6 +89,7 @@ def _distributions(board: Board, scenario: dict[str, Any]) -> Any:
                 shares, values = zip(*points[spec, of], strict=True)
                 panel.plot(values, shares, label=spec, **_style(board, spec, shown))
         panel.set(xscale="log", xlabel=f"{_TITLES[of]} (s)", ylim=(0, 1))
+        _plain_ticks(panel.xaxis)
     panels[-1].legend(fontsize=8, frameon=False, loc="lower right")
     return made
 
@@ -148,7 +149,8 @@ def _marked(cell: Cell) -> str:
 def _plain_ticks(axis: Any) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 300 * low else (1.0,)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 

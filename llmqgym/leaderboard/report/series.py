@@ -61,7 +61,8 @@ def at_shares(points: Sequence[tuple[float, float]]) -> list[float]:
 
 
 def featured(board: Board, scenarios: Sequence[str], count: int = FEATURED) -> list[str]:
-    """Whom a picture shows that cannot show all: vLLM, the best by mean E2E over the scenarios, the best oracle."""
+    """Whom a picture shows that cannot show all: vLLM, the best by mean E2E over the scenarios, the best oracle; of
+    those that come to the very same only the first."""
 
     def key(spec: str) -> tuple[float, float]:
         cells = [board.cell(name, spec) for name in scenarios]
@@ -69,11 +70,14 @@ def featured(board: Board, scenarios: Sequence[str], count: int = FEATURED) -> l
         off = sum(cell is None or not cell.comparable for cell in cells)
         return off, sum(found.mean for found in figures if found)
 
-    present = [policy for policy in board.policies if any(_measured(board, name, policy["spec"]) for name in scenarios)]
-    ordered = sorted((policy["spec"] for policy in present if not policy.get("oracle")), key=key)
-    oracles = sorted((policy["spec"] for policy in present if policy.get("oracle")), key=key)
-    chosen = [spec for spec in ordered if spec != REFERENCE][: count - 2]
-    return [*([REFERENCE] if REFERENCE in ordered else []), *chosen, *oracles[:1]]
+    there = [policy for policy in board.policies if any(_measured(board, name, policy["spec"]) for name in scenarios)]
+    ordered = sorted((policy["spec"] for policy in there if not policy.get("oracle")), key=key)
+    oracles = sorted((policy["spec"] for policy in there if policy.get("oracle")), key=key)
+    chosen = {key(spec): spec for spec in [REFERENCE] if spec in ordered}
+    for spec in ordered:
+        if len(chosen) < count - 1:
+            chosen.setdefault(key(spec), spec)
+    return [*chosen.values(), *oracles[:1]]
 
 
 def _measured(board: Board, scenario: str, spec: str) -> bool:

@@ -74,7 +74,7 @@ def _tied(cell: Cell, best: Cell, key: str) -> bool:
 
 def _hardly_better(best: Cell) -> bool:
     share = best.against_reference(E2E)
-    return share is not None and -WORTH < share.mean
+    return share is not None and share.mean > -WORTH
 
 
 def _first(chosen: Cell, ties: Sequence[Cell], able: Sequence[Cell], reference: Cell | None) -> str:
@@ -85,7 +85,7 @@ def _first(chosen: Cell, ties: Sequence[Cell], able: Sequence[Cell], reference: 
             return f"{chosen.spec}, the only one whose runs are complete; {seconds}"
         lead = "is distinguishable from" if len(ties) == len(able) - 1 else "is better than"
         sure = [cell for cell in ties if (share := cell.against_reference(E2E)) and not share.is_zero]
-        by = f" by {_percent(WORTH)} %" if sure else ""
+        by = f" by {WORTH:.0%}".replace("%", " %") if sure else ""
         return f"nothing {'is better than' if sure else lead} {chosen.spec}{by}: keep it; {seconds}"
     if reference is None:
         return f"{chosen.spec}; {seconds}"
