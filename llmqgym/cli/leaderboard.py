@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmqgym.cli.submit import submit
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -65,8 +67,8 @@ def leaderboard(
     _check_extras(plots=plots, tensorboard=tensorboard)
     maker = Maker(chosen, make_contestant, out or f"leaderboard-{chosen.name}")
     _run(maker, jobs=jobs, ray=ray or ray_address is not None, address=ray_address)
-    document = maker.write(_command())
-    _print(document, metrics)
+    document = maker.write(command_line())
+    print_board(document, metrics)
     _report(document, maker.store.folder, plots=plots, tensorboard=tensorboard)
 
 
@@ -100,15 +102,26 @@ def _report(document: dict[str, Any], folder: Path, *, plots: bool, tensorboard:
     typer.echo(f"to look at: {(folder / PAGE).resolve().as_uri()}")
 
 
+app.command()(submit)
+
+
 @app.command()
 def verify(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a leaderboard.")],
     rows: Annotated[int, typer.Option(help="Replay so many runs, chosen at random.")] = 10,
     everything: Annotated[bool, typer.Option("--all", help="Replay all of them.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of the choice.")] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Of an entry: run the file in it, which is code of whoever entered it.")
+    ] = False,
 ) -> None:
-    """Make a board again from its stored runs, and some of these from nothing; exit code 1 if a bit differs."""
+    """Make a board again from its stored runs, and some of these from nothing; exit code 1 if a bit differs.
+
+    DIR may also hold entries (`leaderboard submit`): then each of them is verified.
+    """
     from llmqgym.cli.contestants import make_contestant
+    from llmqgym.leaderboard.submission.entry import contestants_in
+    from llmqgym.leaderboard.submission.listing import boards_in
     from llmqgym.leaderboard.verify import verify
 
     def on_start(changes: list[str], num: int) -> None:
@@ -116,8 +129,25 @@ def verify(
             typer.secho(f"note: {change}", fg="yellow")
         typer.echo(f"replaying {num} of the stored results")
 
-    verdict = verify(folder, make_contestant, None if everything else rows, seed, on_start, _say)
-    _conclude(verdict)
+    boards = boards_in(folder)
+    for home in boards:
+        _check_code(home, run_code=run_code)
+    for home in boards:
+        if len(boards) > 1:
+            typer.echo(f"{home}:")
+        made = contestants_in(make_contestant, home)
+        _conclude(verify(home, made, None if everything else rows, seed, on_start, _say))
+
+
+def _check_code(home: Path, *, run_code: bool) -> None:
+    """Raises InputError for an altered file, and for code that nobody has said to run."""
+    from llmqgym.cli.submit import CODE
+    from llmqgym.errors import InputError
+    from llmqgym.leaderboard.submission.listing import check_file
+
+    code = check_file(home)
+    if code is not None and not run_code:
+        raise InputError(f"{CODE.format(code)} Then give --run-code.")
 
 
 def _suite(
@@ -178,7 +208,7 @@ def _metrics(names: list[str]) -> list[str]:
     return names or ["mean_e2e_s", "p99_e2e_s"]
 
 
-def _command() -> str:
+def command_line() -> str:
     """The command that makes this board again."""
     import shlex
     import sys
@@ -199,7 +229,7 @@ def _run(maker: Maker, *, jobs: int | None, ray: bool, address: str | None) -> N
         with waiting_for_the_kernel():
             load_kernel()
     try:
-        with _progress(missing) as on_piece:
+        with progress(missing) as on_piece:
             maker.run(jobs=jobs, ray=ray, address=address, on_piece=on_piece)
     except KeyboardInterrupt:
         done = num - len(maker.missing())
@@ -211,7 +241,7 @@ def _run(maker: Maker, *, jobs: int | None, ray: bool, address: str | None) -> N
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[Any], None] | None]:
+def progress(total: int) -> Iterator[Callable[[Any], None] | None]:
     """A bar on stderr, only on a terminal, that names what was done last."""
     import sys
 
@@ -228,7 +258,8 @@ def _progress(total: int) -> Iterator[Callable[[Any], None] | None]:
         yield lambda piece: progress.update(task, advance=1, description=escape(piece.title()))
 
 
-def _print(document: dict[str, Any], metrics: list[str]) -> None:
+def print_board(document: dict[str, Any], metrics: list[str]) -> None:
+    """A table for each metric, and what its marks mean."""
     from llmqgym.cli.output import console
     from llmqgym.leaderboard.sheet import NOTES, sheet
 
