@@ -42,7 +42,7 @@ def test_nothing_is_distinguishable_from_vllm():
     assert found["text"].startswith(
         "nothing is distinguishable from vllm: keep it; mean E2E 10.0 s; lower in the mean, "
     )
-    assert "by less than that or not beyond doubt: spjf" in found["text"]
+    assert "though not beyond doubt: spjf" in found["text"]
 
 
 def test_ties_are_named_and_those_that_need_nothing():

@@ -77,16 +77,20 @@ def _hardly_better(best: Cell) -> bool:
     return share is not None and share.mean > -WORTH
 
 
+def _sure(ties: Sequence[Cell]) -> bool:
+    """Whether any of them differs from the reference beyond doubt."""
+    return any((share := cell.against_reference(E2E)) is not None and not share.is_zero for cell in ties)
+
+
 def _first(chosen: Cell, ties: Sequence[Cell], able: Sequence[Cell], reference: Cell | None) -> str:
     """Who, with what mean, and how it stands to the reference."""
     seconds = f"mean E2E {digits(_mean(chosen, E2E))} s"
     if chosen.spec == REFERENCE:
         if len(able) == 1:
             return f"{chosen.spec}, the only one whose runs are complete; {seconds}"
-        lead = "is distinguishable from" if len(ties) == len(able) - 1 else "is better than"
-        sure = [cell for cell in ties if (share := cell.against_reference(E2E)) and not share.is_zero]
-        by = f" by {WORTH:.0%}".replace("%", " %") if sure else ""
-        return f"nothing {'is better than' if sure else lead} {chosen.spec}{by}: keep it; {seconds}"
+        by = f" by {WORTH:.0%}".replace("%", " %") if _sure(ties) else ""
+        lead = "is distinguishable from" if len(ties) == len(able) - 1 and not by else "is better than"
+        return f"nothing {lead} {chosen.spec}{by}: keep it; {seconds}"
     if reference is None:
         return f"{chosen.spec}; {seconds}"
     if not reference.comparable:
@@ -130,7 +134,8 @@ def _percent(value: float) -> str:
 def _undecided(chosen: Cell, ties: Sequence[Cell]) -> str:
     if chosen.spec == REFERENCE:
         lower = [cell.spec for cell in ties if _mean(cell, E2E) < _mean(chosen, E2E)]
-        return f"lower in the mean, by less than that or not beyond doubt: {_listed(lower)}" if lower else ""
+        how = "by less than that or not beyond doubt" if _sure(ties) else "though not beyond doubt"
+        return f"lower in the mean, {how}: {_listed(lower)}" if lower else ""
     return f"not distinguishable from {_listed([cell.spec for cell in ties])}" if ties else ""
 
 

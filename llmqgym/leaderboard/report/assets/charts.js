@@ -1,5 +1,5 @@
 // Charts: distributions, gaps to the bound, and a measure along an axis. Each a figure with its table behind it.
-const SIZE = { width: 560, height: 320, left: 48, right: 470, top: 26, bottom: 280 };
+const SIZE = { width: 600, height: 330, left: 48, right: 470, top: 26, bottom: 280 };
 function figureOf(title, note, svg, table) {
   const caption = el("figcaption", {}, title + " ", el("span", {}, note));
   return el("figure", {}, caption, svg, table);
@@ -63,7 +63,7 @@ function gaps(name, of, title) {
   const rows = Object.entries(scenario.cells).filter(([, cell]) => cell.g[of]).map(([spec, cell]) => ({ spec, gap: cell.g[of] }));
   if (!rows.length || !bound) return null;
   rows.sort((a, b) => a.gap[0] - b.gap[0]);
-  const size = { ...SIZE, left: 150, right: 540, height: rows.length * 18 + 66, bottom: rows.length * 18 + 30 };
+  const size = { ...SIZE, left: 150, right: 580, height: rows.length * 18 + 66, bottom: rows.length * 18 + 30 };
   const ratio = (value) => Math.max(1 + value, 1);
   const x = logScale(1, Math.max(...rows.map((row) => ratio(row.gap[2] ?? row.gap[0])), 1.1), size.left, size.right);
   const svg = frame(size, x, null, { x: `mean ${title}, as a multiple of the certified bound (logarithmic)` }, `Gap of mean ${title} to the certified bound on ${name}; the numbers are in the table`);
