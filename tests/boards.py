@@ -8,7 +8,7 @@ import numpy as np
 
 Parts = list[dict[str, Any]]
 
-SHARES = (0.01, 0.05, *np.round(np.arange(0.1, 1.0, 0.05), 2).tolist(), 0.95, 0.99, 0.999)
+SHARES = (*np.round(np.arange(0.0, 1.0, 0.01), 2).tolist(), 0.995, 0.999)
 
 
 def ends(mean: float, half: float) -> dict[str, float]:
@@ -24,13 +24,13 @@ def policy(spec: str, *, oracle: bool = False, needs: str = "nothing") -> dict[s
 
 def cell(scenario: str, spec: str, mean_s: float, tail_s: float, *, half: float = 0.1, **other: Any) -> dict[str, Any]:
     """`half` is the half-width of every interval, as a share of the mean."""
-    metrics = {
-        "mean_e2e_s": ends(mean_s, half * mean_s), "p50_e2e_s": ends(0.7 * mean_s, half * mean_s),
-        "p99_e2e_s": ends(tail_s, half * tail_s), "mean_ttft_s": ends(0.3 * mean_s, 0.3 * half * mean_s),
-        "p99_ttft_s": ends(0.5 * tail_s, 0.5 * half * tail_s), "mean_tpot_s": ends(0.031, 0.001),
-        "goodput_requests_per_s": ends(5.0, 0.1), "mean_slowdown": ends(2.5, 0.1),
-        "wasted_token_ratio": ends(0.01, 0.001),
-    }  # fmt: skip
+    shares = {"mean": 1.0, "p50": 0.7, "p90": 2.1}
+    metrics: dict[str, Any] = {f"{of}_e2e_s": share * mean_s for of, share in shares.items()} | {"p99_e2e_s": tail_s}
+    metrics |= {f"{of}_ttft_s": 0.3 * share * mean_s for of, share in shares.items()} | {"p99_ttft_s": 0.5 * tail_s}
+    metrics |= {f"{of}_tpot_s": value for of, value in zip((*shares, "p99"), (0.031, 0.03, 0.04, 0.05), strict=True)}
+    metrics |= {"mean_slowdown": 2.5, "p99_slowdown": 9.0, "goodput_requests_per_s": 5.0, "requests_per_s": 6.0}
+    metrics |= {"wasted_token_ratio": 0.01, "num_preemptions": 41.0, "jain_index": 0.97}
+    metrics = {key: ends(value, half * value) for key, value in metrics.items()}
     scale = mean_s / 3
     quantiles = [[share, float(scale * -np.log(1 - share) + 0.2)] for share in SHARES]
     return {

@@ -92,7 +92,7 @@ def test_every_cell_stands_on_the_page(document, text):
             else:
                 assert f"{each.document['num_unfinished']:,}, {each.document['num_rejected']:,}" in row
             assert ("censored" in row) is each.censored
-    assert num_numbers == 9 * (20 * 8 - 1)
+    assert num_numbers == 19 * (20 * 8 - 1)
 
 
 def test_oracles_stand_apart(document, text):
@@ -178,6 +178,10 @@ const specs = (body) => [...table.tBodies[body].rows].map((row) => row.dataset.p
 const press = (title) => [...table.tHead.querySelectorAll('button')].find((each) => each.textContent === title).click();
 out.first = specs(0);
 press('mean TTFT (s)'); out.rising = specs(0); out.oracles = specs(1);
+const shown = table.querySelector('td.main');
+shown.dispatchEvent(new PointerEvent('pointermove', {bubbles: true, clientX: 9, clientY: 9}));
+out.tip = [document.getElementById('tip').hidden, document.getElementById('tip').textContent];
+out.interval = shown.querySelector('small').textContent;
 press('mean TTFT (s)'); out.falling = specs(0);
 out.sorted = [...table.tHead.rows[0].cells].map((each) => each.getAttribute('aria-sort'));
 out.shown = [...document.querySelectorAll('article')].filter((each) => !each.hidden).length;
@@ -215,3 +219,4 @@ def test_in_a_browser(document, text, tmp_path):
     assert found["sorted"].count("descending") == 1
     assert (found["shown"], found["charts"], found["price"], found["second"]) == (1, 4, 2, "code")
     assert found["behind"] == 6
+    assert found["tip"] == [False, f"95 %: {found['interval']}"]

@@ -77,7 +77,7 @@ def number(measured: Figure | None, measure: Measure, *, kind: str = "n") -> str
     if measured is None:
         return td(NONE, None, kind=kind)
     shown = digits(measured.mean * measure.scale)
-    return td(f"{shown}{_range(measured, measure.scale)}", measured.mean, tip=_tip(measured, measure), kind=kind)
+    return td(f"{shown}{_range(measured, measure.scale)}", measured.mean, kind=kind)
 
 
 def percent(value: float, *, sign: bool = True) -> str:
@@ -192,8 +192,6 @@ def _versus(key: str) -> Callable[[Cell], str]:
             return td(NONE, None, kind="n")
         kind = "n" if share.is_zero else "n better" if share.mean < 0 else "n worse"
         tip = "not distinguishable" if share.is_zero else "better" if share.mean < 0 else "worse"
-        if share.interval:
-            tip += f"; 95 %: {percent(share.interval[0])} to {percent(share.interval[1])}"
         return td(f"{percent(share.mean)}{_ends(share)}", share.mean, tip=tip, kind=kind)
 
     return html
@@ -203,8 +201,7 @@ def _gap(cell: Cell, of: str) -> str:
     gap = cell.gap(of)
     if gap is None:
         return td(NONE, None, kind="n")
-    tip = "95 %: " + " to ".join(percent(end) for end in gap.interval) if gap.interval else ""
-    return td(f"{percent(gap.mean)}{_ends(gap)}", gap.mean, tip=tip, kind="n")
+    return td(f"{percent(gap.mean)}{_ends(gap)}", gap.mean, kind="n")
 
 
 def _ends(share: Figure) -> str:
@@ -219,13 +216,6 @@ def _range(measured: Figure, scale: float) -> str:
         return ""
     low, high = (digits(end * scale) for end in measured.interval)
     return f" <small>{low} to {high}</small>"
-
-
-def _tip(measured: Figure, measure: Measure) -> str:
-    if measured.interval is None:
-        return "one run: no interval"
-    low, high = (digits(end * measure.scale) for end in measured.interval)
-    return f"95 %: {low} to {high} {measure.unit}".rstrip()
 
 
 def _bar(measure: Measure, scenario: dict[str, Any], cells: Sequence[Cell]) -> Callable[[Cell], str]:
@@ -250,7 +240,7 @@ def _bar(measure: Measure, scenario: dict[str, Any], cells: Sequence[Cell]) -> C
             f'<b style="left:{place(measured.mean):.1f}%"></b></span>'
         )
         shown = f"{digits(measured.mean * measure.scale)}{_range(measured, measure.scale)}"
-        return td(f"<span>{shown}</span>{drawn}", measured.mean, tip=_tip(measured, measure), kind="n main")
+        return td(f"<span>{shown}</span>{drawn}", measured.mean, kind="n main")
 
     return html
 

@@ -8,8 +8,15 @@ function showTip(text, x, y) {
   tip.style.left = Math.max(4, Math.min(x + 14, innerWidth - width - 6)) + "px";
   tip.style.top = (y + 18 + height > innerHeight ? y - height - 10 : y + 18) + "px";
 }
+// What a table cell has to say: its own words, and the interval that stands small in it.
+function tipOfCell(cell) {
+  const ends = cell.querySelector("small");
+  return [cell.dataset.tip, ends && "95 %: " + ends.textContent].filter(Boolean).join("\n");
+}
 function tipOf(target, event) {
-  const holder = target.closest ? target.closest("[data-tip]") : null;
+  const cell = target.closest("td");
+  if (cell && !target.closest("[data-tip]:not(td)")) return tipOfCell(cell);
+  const holder = target.closest("[data-tip]");
   if (!holder) return null;
   if (!holder.tipAt) return holder.dataset.tip;
   const svg = holder.ownerSVGElement;
@@ -17,7 +24,7 @@ function tipOf(target, event) {
   return holder.tipAt(point.x, point.y);
 }
 document.addEventListener("pointermove", (event) => {
-  const text = tipOf(event.target, event);
+  const text = event.target.closest ? tipOf(event.target, event) : null;
   if (text) showTip(text, event.clientX, event.clientY);
   else tip.hidden = true;
 });
