@@ -37,7 +37,9 @@ def leaderboard(
     trace: Annotated[Text, typer.Option(help="Your own traffic in place of scenarios: a trace, plain or .gz.")] = None,
     profile: Annotated[Text, typer.Option(help="Hardware: NAME or NAME:k=v,..")] = None,
     rho: Annotated[Texts, typer.Option(help=f"Loads, each scenario at each of them, {_LIST}.")] = None,
-    predictor: Annotated[Text, typer.Option(help="For scenarios without one: see `llmqgym list predictors`.")] = None,
+    predictor: Annotated[
+        Text, typer.Option(help="In place of the scenarios' own: see `llmqgym list predictors`.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="So many seeds; of a trace, windows.")] = None,
     requests: Annotated[int | None, typer.Option(help="So many requests of warm-up and measurement a run.")] = None,
     stability: Annotated[bool, typer.Option("--stability", help="Search each policy's largest stable rate.")] = False,

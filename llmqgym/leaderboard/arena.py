@@ -81,25 +81,32 @@ def _on_trace(suite: Suite, rho: float | None) -> Arena:
     profile = DEFAULT_PROFILE if suite.profile is None else suite.profile
     traffic = TraceTraffic(suite.trace, rho=rho)
     scenario = ScenarioConfig(name, traffic, summary=f"the trace {suite.trace}", profile=profile)
-    num = len(as_table(build_workload(scenario)))
+    requests = as_table(build_workload(scenario)).requests
+    num, predicts = len(requests), not bool(np.isnan(requests["predicted_output_tokens"]).all())
     if counted_of(num) < MIN_COUNTED:
         raise InputError(f"{suite.trace} has {num} requests: give at least {total_of(MIN_COUNTED)}.")
     windows = min(suite.num_seeds, num // total_of(MIN_COUNTED))
-    return _arena(suite, name, scenario, counted_of(num // windows), tuple(range(windows)), rho)
+    return _arena(suite, name, scenario, counted_of(num // windows), tuple(range(windows)), rho, predicts)
 
 
 def _arena(
-    suite: Suite, base: str, scenario: ScenarioConfig, num_counted: int, seeds: tuple[int, ...], rho: float | None
+    suite: Suite,
+    base: str,
+    scenario: ScenarioConfig,
+    num_counted: int,
+    seeds: tuple[int, ...],
+    rho: float | None,
+    predicts: bool = False,
 ) -> Arena:
-    """`rho` is one that was asked for; it is in the name where there are several."""
+    """`rho` is one that was asked for; it is in the name where there are several. `predicts`: the traffic brings
+    predictions of its own."""
     asked = rho if rho is not None else scenario.workload.rho
     scenario, load = at_load(scenario)
-    own = scenario.predictor is not None or (suite.trace is not None and suite.predictor is None)
-    scenario = scenario if own else dataclasses.replace(scenario, predictor=suite.predictor)
-    if scenario.predictor is not None:
-        make_predictor(scenario.predictor)
-    name = f"{base}@{rho:g}" if len(suite.loads) > 1 else base
-    return Arena(name, base, dataclasses.replace(scenario, policy="", seed=0), num_counted, seeds, asked, load)
+    predictor = suite.predictor or scenario.predictor or (None if predicts else suite.usual_predictor)
+    if predictor is not None:
+        make_predictor(predictor)
+    scenario = dataclasses.replace(scenario, predictor=predictor, policy="", seed=0)
+    return Arena(f"{base}@{rho:g}" if len(suite.loads) > 1 else base, base, scenario, num_counted, seeds, asked, load)
 
 
 @lru_cache(maxsize=2)
@@ -121,8 +128,9 @@ def _trace(arena: Arena) -> Workload:
 def _fingerprint(arena: Arena) -> str:
     scenario = arena.scenario
     profile = load_profile(scenario.profile).to_integers(scenario.server.block_size)
+    traffic = {name: value for name, value in dataclasses.asdict(scenario.workload).items() if name != "trace"}
     told = {
-        "workload": dataclasses.asdict(scenario.workload),
+        "workload": traffic,
         "server": dataclasses.asdict(scenario.server),
         "profile": dataclasses.asdict(profile),
         "predictor": scenario.predictor,

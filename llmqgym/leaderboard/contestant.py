@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Protocol
 
 from llmqgym.kernel.jit import sources_behind
@@ -74,7 +75,11 @@ class PolicyContestant:
 
     def settings(self) -> dict[str, Any]:
         """The policy's settings, and a digest of the code of its hooks and of all that they call."""
-        return {"kind": "policy", **self.policy.settings(), "code": _digest(self.policy)}
+        return {"kind": "policy", **self.policy.settings(), "code": self._code}
+
+    @cached_property
+    def _code(self) -> str:
+        return _digest(self.policy)
 
     def run(self, workload: RequestSource, scenario: ScenarioConfig) -> RunResult:
         """See Contestant. Raises InputError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from llmqgym.leaderboard.arena import Arena, arenas_of
 from llmqgym.leaderboard.contestant import Contestant, MakeContestant
@@ -22,17 +23,23 @@ class Plan:
     pieces: list[Piece]
 
     def cell(self, arena: Arena, spec: str) -> list[Piece]:
-        """The runs of a cell, by seed."""
-        return [each for each in self.pieces if (each.kind, each.arena.name, each.spec) == (CELL, arena.name, spec)]
+        """The runs of a cell, by seed; none where the contestant stays out."""
+        return self._by_place.get((CELL, arena.name, spec), [])
 
     def bounds(self, arena: Arena) -> list[Piece]:
         """The bounds of an arena, by seed."""
-        return [each for each in self.pieces if (each.kind, each.arena.name) == (BOUND, arena.name)]
+        return self._by_place[BOUND, arena.name, None]
 
     def stable(self, arena: Arena, spec: str) -> Piece | None:
         """The stable rate of a cell, if it is asked for."""
-        found = [each for each in self.pieces if (each.kind, each.arena.name, each.spec) == (STABLE, arena.name, spec)]
-        return found[0] if found else None
+        return next(iter(self._by_place.get((STABLE, arena.name, spec), [])), None)
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, str, str | None], list[Piece]]:
+        found: dict[tuple[str, str, str | None], list[Piece]] = {}
+        for piece in self.pieces:
+            found.setdefault((piece.kind, piece.arena.name, piece.spec), []).append(piece)
+        return found
 
 
 def plan_of(suite: Suite, make_contestant: MakeContestant) -> Plan:

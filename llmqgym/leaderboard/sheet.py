@@ -67,7 +67,7 @@ def sheet(document: dict[str, Any], metric: str) -> Sheet:
     def row(spec: str) -> list[str]:
         texts = [_cell(cells[spec, name], metric) for name in scenarios]
         name = f"{spec} (oracle)" if oracles[spec] else spec
-        return [name, *texts, *_over_all(overall[spec], metric)]
+        return [name, *texts, *_over_all(overall[spec], metric, len(scenarios))]
 
     return Sheet(
         metric,
@@ -95,6 +95,18 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")
 
 
+def spread(figure: dict[str, float | None]) -> str:
+    """A mean and half its interval, both to the last digit that is shown of the mean.
+
+    >>> spread({"mean": 12.345, "low": 12.0, "high": 12.69}), spread({"mean": 0.5, "low": None, "high": None})
+    ('12.3 ± 0.3', '0.500')
+    """
+    text = number(figure["mean"])
+    if figure["mean"] is None or figure["low"] is None:
+        return text
+    return f"{text} ± {figure['mean'] - figure['low']:,.{len(text.partition('.')[2])}f}"
+
+
 def _order(overall: dict[str, Any], metric: str) -> tuple[bool, float]:
     """By the ratio over the scenarios; those that are in few of them as the others; those without any last."""
     ratio = overall[metric if metric in _OVERALL else _OVERALL[0]]["iqm_ratio_to_vllm"]
@@ -110,23 +122,22 @@ def _cell(cell: dict[str, Any], metric: str) -> str:
     figure = cell["gap"][metric.removeprefix("gap_")] if metric.startswith("gap_") else cell["metrics"][metric]
     if figure is None or figure["mean"] is None:
         return "-"
-    half = "" if figure["low"] is None else f" ± {number(figure['mean'] - figure['low'])}"
     bound = "≥ " if cell["censored"] and metric.endswith(("_s", "slowdown")) and "per_s" not in metric else ""
     place = cell["rank"].get(metric)
     marks = " *" if place is not None and place[0] == 1 else ""
     marks += {"growing": " g", "mixed": " m"}.get(cell["stability"], "")
     marks += f" {cell['num_unfinished']}u" if cell["num_unfinished"] else ""
     marks += f" {cell['num_rejected']}r" if cell["num_rejected"] else ""
-    return f"{bound}{number(figure['mean'])}{half}{marks}"
+    return f"{bound}{spread(figure)}{marks}"
 
 
-def _over_all(overall: dict[str, Any], metric: str) -> list[str]:
+def _over_all(overall: dict[str, Any], metric: str, num_scenarios: int) -> list[str]:
     if metric not in _OVERALL:
         return []
     ratio, better = overall[metric]["iqm_ratio_to_vllm"], overall[metric]["prob_improvement"]
     if ratio is None:
         return ["-", "-"]
-    of = "" if overall["num_compared"] == overall["num_scenarios"] else f" ({overall['num_compared']} scenarios)"
+    of = "" if overall["num_compared"] == num_scenarios else f" ({overall['num_compared']} of {num_scenarios})"
     span = f"{number(ratio['mean'])} [{number(ratio['low'])}, {number(ratio['high'])}]"
     return [span + of, f"{better['mean']:.0%}"]
 

@@ -25,8 +25,8 @@ class Suite:
     """Everything that determines a board, but for who makes a contestant of a spec.
 
     `num_requests` are those of the warm-up and those that are measured; a fifth more arrive behind them
-    (`llmqgym.leaderboard.measured`). `predictor` is for scenarios that have none of their own. `loads` none: each
-    scenario at its own. A board has a trace or scenarios; a trace's seeds are windows of it. Raises InputError.
+    (`llmqgym.leaderboard.measured`). `loads` none: each scenario at its own. A board has a trace or scenarios; a
+    trace's seeds are windows of it. Raises InputError.
     """
 
     name: str
@@ -36,7 +36,8 @@ class Suite:
     num_seeds: int = 10
     first_seed: int = FIRST_SEED
     num_requests: int = 10_000
-    predictor: str | None = None
+    usual_predictor: str | None = None  # of scenarios, and of a trace, without predictions of their own
+    predictor: str | None = None  # of all of them, in place of their own
     loads: tuple[float, ...] = ()  # each scenario at each of these shares of its capacity
     stability: bool = False  # also search the largest stable rate of each policy in each scenario
     trace: str | None = None
