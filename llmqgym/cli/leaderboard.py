@@ -1,4 +1,4 @@
-"""`llmqgym leaderboard`: every policy on the same arrivals, with intervals and certified bounds; verify a board."""
+"""`llmqgym leaderboard`: every policy on the same arrivals, with intervals and certified bounds."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmqgym.cli.report import check_extras, report, show_report
 from llmqgym.cli.submit import submit
+from llmqgym.cli.verify import verify
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from llmqgym.leaderboard.make import Maker
     from llmqgym.leaderboard.suite import Suite
-    from llmqgym.leaderboard.verify import Replay, Verdict
 
 Text = str | None
 Texts = list[str] | None
@@ -24,6 +23,8 @@ INTERRUPTED = 130
 _LIST = "with commas, or several times"
 
 app = typer.Typer(help="Every policy on the same arrivals, with intervals and certified bounds.")
+for command in (verify, report, submit):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -47,9 +48,9 @@ def leaderboard(
     ray: Annotated[bool, typer.Option("--ray", help="Run on Ray: a local one, or that of --ray-address.")] = False,
     ray_address: Annotated[Text, typer.Option(help="Join the Ray cluster at this address.")] = None,
     show: Annotated[Texts, typer.Option(help=f"Print these metrics, {_LIST}. Default: mean and p99 e2e.")] = None,
-    plots: Annotated[bool, typer.Option("--plots", help="Also draw PNGs, with the extra [plots].")] = False,
+    plots: Annotated[bool, typer.Option("--plots", help="Also draw PNGs, with the extra plots.")] = False,
     tensorboard: Annotated[
-        Text, typer.Option(help="Also write a TensorBoard run for each policy here, with the extra [train].")
+        Text, typer.Option(help="Also write a TensorBoard run for each policy here, with the extra train.")
     ] = None,
     out: Annotated[Text, typer.Option(help="Folder of the results. Default: leaderboard-SUITE.")] = None,
 ) -> None:
@@ -66,90 +67,13 @@ def leaderboard(
         suite, _split(scenarios), _specs(policies), trace, profile, _loads(rho), predictor, seeds, requests, stability
     )
     metrics = _metrics(_split(show))
-    _check_extras(plots=plots, tensorboard=tensorboard)
+    check_extras(plots=plots, tensorboard=tensorboard)
     maker = Maker(chosen, make_contestant, out or f"leaderboard-{chosen.name}")
     _run(maker, jobs=jobs, ray=ray or ray_address is not None, address=ray_address)
     document = maker.write(command_line())
     print_board(document, metrics)
-    _report(document, maker.store.folder, plots=plots, tensorboard=tensorboard)
-
-
-def _check_extras(*, plots: bool, tensorboard: str | None) -> None:
-    """Before anything is run. Raises InputError."""
-    from llmqgym.leaderboard.report.plots import check_matplotlib
-    from llmqgym.leaderboard.report.scalars import check_tensorboard
-
-    if plots:
-        check_matplotlib()
-    if tensorboard is not None:
-        check_tensorboard()
-
-
-def _report(document: dict[str, Any], folder: Path, *, plots: bool, tensorboard: str | None) -> None:
-    """The recommendation, the pictures, and where everything is."""
-    from llmqgym.leaderboard.make import PAGE
-    from llmqgym.leaderboard.report.plots import write_plots
-    from llmqgym.leaderboard.report.scalars import write_runs
-    from llmqgym.leaderboard.report.words import lines
-
-    for line in lines(document["recommendation"]):
-        typer.echo(line)
-    typer.echo(f"in {folder}: leaderboard.json, leaderboard.csv, board.csv")
-    if plots:
-        typer.echo(f"in {folder / 'plots'}: {len(write_plots(folder / 'plots', document))} pictures")
-    if tensorboard is not None:
-        typer.echo(
-            f"in {tensorboard}: {len(write_runs(tensorboard, document))} runs: tensorboard --logdir {tensorboard}"
-        )
-    typer.echo(f"to look at: {(folder / PAGE).resolve().as_uri()}")
-
-
-app.command()(submit)
-
-
-@app.command()
-def verify(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a leaderboard.")],
-    rows: Annotated[int, typer.Option(help="Replay so many runs, chosen at random.")] = 10,
-    everything: Annotated[bool, typer.Option("--all", help="Replay all of them.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Of the choice.")] = None,
-    run_code: Annotated[
-        bool, typer.Option("--run-code", help="Of an entry: run the file in it, which is code of whoever entered it.")
-    ] = False,
-) -> None:
-    """Make a board again from its stored runs, and some of these from nothing; exit code 1 if a bit differs.
-
-    DIR may also hold entries (`leaderboard submit`): then each of them is verified.
-    """
-    from llmqgym.cli.contestants import make_contestant
-    from llmqgym.leaderboard.submission.entry import contestants_in
-    from llmqgym.leaderboard.submission.listing import boards_in
-    from llmqgym.leaderboard.verify import verify
-
-    def on_start(changes: list[str], num: int) -> None:
-        for change in changes:
-            typer.secho(f"note: {change}", fg="yellow")
-        typer.echo(f"replaying {num} of the stored results")
-
-    boards = boards_in(folder)
-    for home in boards:
-        _check_code(home, run_code=run_code)
-    for home in boards:
-        if len(boards) > 1:
-            typer.echo(f"{home}:")
-        made = contestants_in(make_contestant, home)
-        _conclude(verify(home, made, None if everything else rows, seed, on_start, _say))
-
-
-def _check_code(home: Path, *, run_code: bool) -> None:
-    """Raises InputError for an altered file, and for code that nobody has said to run."""
-    from llmqgym.cli.submit import CODE
-    from llmqgym.errors import InputError
-    from llmqgym.leaderboard.submission.listing import check_file
-
-    code = check_file(home)
-    if code is not None and not run_code:
-        raise InputError(f"{CODE.format(code)} Then give --run-code.")
+    typer.echo(f"in {maker.store.folder}: leaderboard.json, leaderboard.csv, board.csv")
+    show_report(document, maker.store.folder, plots=plots, tensorboard=tensorboard)
 
 
 def _suite(
@@ -297,19 +221,3 @@ def _left_out(document: dict[str, Any]) -> list[str]:
         if cell["skipped"] is not None:
             reasons.setdefault((cell["policy"], cell["skipped"]), []).append(cell["scenario"])
     return [f"{policy} is not in {', '.join(names)}: {reason}" for (policy, reason), names in reasons.items()]
-
-
-def _say(replay: Replay) -> None:
-    if replay.differences:
-        typer.secho(f"differs: {replay.piece.title()}: {', '.join(replay.differences)}", fg="red")
-
-
-def _conclude(verdict: Verdict) -> None:
-    for part in verdict.misread:
-        typer.secho(f"not what the stored runs say: {part}", fg="red")
-    same = sum(not replay.differences for replay in verdict.replays)
-    typer.echo(f"{same} of {len(verdict.replays)} replayed results are the same, bit for bit.")
-    if verdict.holds:
-        typer.secho("the board holds.", fg="green")
-        return
-    raise typer.Exit(1)

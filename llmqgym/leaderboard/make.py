@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from llmqgym.errors import InputError
 from llmqgym.files import write_json
 from llmqgym.leaderboard import board, tables
 from llmqgym.leaderboard.contestant import MakeContestant
@@ -64,3 +66,15 @@ class Maker:
         write_page(self.store.folder / PAGE, made)
         write_json(self.store.folder / DOCUMENT, made)
         return made
+
+
+def read_document(folder: str | Path) -> dict[str, Any]:
+    """The document of the board in a folder. Raises InputError for a folder without one."""
+    path = Path(folder) / DOCUMENT
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): name the folder of a leaderboard (--out).") from error
+    if not isinstance(told, dict) or not isinstance(told.get("settings"), dict) or "pieces" not in told:
+        raise InputError(f"{path} is not the document of a leaderboard: name the folder that --out was.")
+    return told

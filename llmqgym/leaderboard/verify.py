@@ -13,7 +13,7 @@ from llmqgym.errors import InputError
 from llmqgym.files import json_text
 from llmqgym.leaderboard import board
 from llmqgym.leaderboard.contestant import MakeContestant
-from llmqgym.leaderboard.make import DOCUMENT
+from llmqgym.leaderboard.make import read_document
 from llmqgym.leaderboard.origin import changes_since
 from llmqgym.leaderboard.plan import Plan, plan_of
 from llmqgym.leaderboard.report.words import recommend
@@ -63,7 +63,7 @@ def verify(
     if num_rows is not None and num_rows < 1:
         raise InputError(f"rows is {num_rows}: give 1 or more, or leave it out for 10.")
     store = Store(folder)
-    told = _document(store.folder)
+    told = read_document(store.folder)
     plan = plan_of(read_settings(told["settings"]), make_contestant)
     kept = _kept(store, plan, told)
     changes = changes_since(told)
@@ -80,17 +80,6 @@ def verify(
         if on_replay is not None:
             on_replay(replays[-1])
     return Verdict(changes, misread, replays)
-
-
-def _document(folder: Path) -> dict[str, Any]:
-    path = folder / DOCUMENT
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): name the folder of a leaderboard (--out).") from error
-    if not isinstance(told, dict) or not isinstance(told.get("settings"), dict) or "pieces" not in told:
-        raise InputError(f"{path} is not the document of a leaderboard: name the folder that --out was.")
-    return told
 
 
 def _kept(store: Store, plan: Plan, told: dict[str, Any]) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from llmqgym.cli.contestants import load_file, make_contestant
 from llmqgym.errors import InputError
 from llmqgym.kernel.jit import COMPILED
 from llmqgym.leaderboard.submission.entry import contestants_in, enter, rehearse
-from llmqgym.leaderboard.submission.listing import boards_in, check_file, write_table
+from llmqgym.leaderboard.submission.listing import boards_in, code_of, write_table
 from llmqgym.leaderboard.submission.policy_file import DEVELOPMENT_SEEDS, TEST_SEEDS
 from llmqgym.leaderboard.submission.trial import try_out
 from llmqgym.leaderboard.suite import load_suite, shipped_suites
@@ -77,10 +77,16 @@ def test_verify_runs_no_code_unasked(entries, tmp_path):
     altered = CliRunner().invoke(app, ["leaderboard", "verify", str(folder), "--run-code"])
     assert altered.exit_code == 2
     assert "is not the file that was entered" in altered.stderr
+    entry = code.with_name("entry.json")
+    told = entry.read_text()
+    entry.unlink()  # nothing says now what the file was, but it is code as before
+    unasked = [CliRunner().invoke(app, ["leaderboard", "verify", str(code.parent)])]
+    entry.write_text(told)
     code.write_text(GOOD, encoding="utf-8")
-    unasked = CliRunner().invoke(app, ["leaderboard", "verify", str(folder)])
-    assert unasked.exit_code == 2
-    assert "--run-code" in unasked.stderr
+    unasked.append(CliRunner().invoke(app, ["leaderboard", "verify", str(folder)]))
+    for result in unasked:
+        assert result.exit_code == 2
+        assert "--run-code" in result.stderr
     assert not canary.exists()
     asked = CliRunner().invoke(app, ["leaderboard", "verify", str(folder), "--run-code", "--rows", "2"])
     assert asked.exit_code == 0, asked.output
@@ -204,4 +210,12 @@ def test_hostile_words_stay_in_their_cell(entries, tmp_path):
 def test_folders_without_entries(tmp_path):
     with pytest.raises(InputError, match="holds no board and no entries"):
         boards_in(tmp_path)
-    assert check_file(tmp_path) is None
+
+
+def test_a_missing_file_is_named(entries, tmp_path):
+    moved = tmp_path / "entry"
+    shutil.copytree(entries[1], moved)
+    assert code_of(moved) == [moved / "patient-spjf.py"]
+    (moved / "patient-spjf.py").unlink()
+    with pytest.raises(InputError, match=r"patient-spjf.py is missing"):
+        code_of(moved)

@@ -8,9 +8,10 @@ from typing import Any
 
 from llmqgym.errors import InputError
 from llmqgym.files import atomic_text
-from llmqgym.leaderboard.make import DOCUMENT
+from llmqgym.leaderboard.make import DOCUMENT, read_document
 from llmqgym.leaderboard.report.measures import E2E, TAIL_E2E, digits
 from llmqgym.leaderboard.submission.entry import ENTRY, read_entry
+from llmqgym.leaderboard.submission.policy_file import PREFIX, find_file
 
 TABLE = "README.md"
 
@@ -31,18 +32,21 @@ def entries_in(folder: str | Path) -> list[Path]:
     return sorted(path.parent for path in Path(folder).glob(f"*/{ENTRY}"))
 
 
-def check_file(home: Path) -> Path | None:
-    """The file of code that a board in `home` runs; None if it is no entry. Raises InputError for an altered file."""
-    if not (home / ENTRY).is_file():
-        return None
-    entry = read_entry(home)
-    path = home / Path(entry["file"]).name
-    if not path.is_file():
-        raise InputError(f"{path} is missing: the entry cannot be replayed without it.")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != entry["sha256"]:
-        raise InputError(f"{path} is not the file that was entered: its SHA-256 is {digest}, not {entry['sha256']}.")
-    return path
+def code_of(home: Path) -> list[Path]:
+    """The files of code that replaying the board in `home` runs. Raises InputError where one is missing, or where the
+    board is an entry and its file is not what was entered."""
+    specs = read_document(home)["settings"].get("policies") or []
+    files = [find_file(spec, home) for spec in specs if isinstance(spec, str) and spec.startswith(PREFIX)]
+    for path in files:
+        if not path.is_file():
+            raise InputError(f"{path} is missing: the board cannot be replayed without it.")
+    if (home / ENTRY).is_file():
+        wanted = read_entry(home)["sha256"]
+        for path in files:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            if digest != wanted:
+                raise InputError(f"{path} is not the file that was entered: its SHA-256 is {digest}, not {wanted}.")
+    return files
 
 
 def write_table(folder: str | Path) -> Path:
