@@ -75,7 +75,7 @@ class Cell:
     def remarks(self) -> list[str]:
         """What a reader of its means must know, in a word each."""
         stability = self.document.get("stability")
-        names = {"growing": "growing", "mixed": "growing in some runs"}
+        names = {"growing": "growing", "mixed": "growing in some"}
         return [*(["censored"] if self.censored else []), *([names[stability]] if stability in names else [])]
 
     @property

@@ -88,38 +88,32 @@ def _warning(cell: Cell) -> str:
 
 
 def _overall(board: Board, rows: Sequence[dict[str, Any]], key: str) -> str:
-    scores = {row["policy"]: row[key] for row in rows if row.get(key)}
-    counts = {row["policy"]: row for row in rows}
+    by_spec = {row["policy"]: row for row in rows}
+    partly = any(row["num_compared"] != row["num_scenarios"] for row in rows)
 
     def rank(policy: dict[str, Any]) -> float:
-        score = _score(scores.get(policy["spec"]))
+        score = _score(by_spec.get(policy["spec"], {}).get(key))
         return score.mean if score else math.inf
 
     def row(policy: dict[str, Any]) -> str:
-        spec, of = policy["spec"], scores.get(policy["spec"]) or {}
-        compared, there = (counts.get(spec, {}).get(name) for name in ("num_compared", "num_scenarios"))
-        where = "" if compared is None else f"{compared} of {there}"
-        needs = Cell({}, policy).needs
-        first = of.get("num_first")
-        return _row(
-            spec,
-            [
-                td(escape(needs), needs, kind="t"),
-                _with_ends(_score(of), digits),
-                _with_ends(figure(of.get("prob_improvement")), lambda value: percent(value, sign=False)),
-                td(NONE if first is None else str(first), first, kind="n"),
-                td(where, compared, kind="n"),
-            ],
-        )
+        of = by_spec.get(policy["spec"], {})
+        scores = of.get(key) or {}
+        first, compared = scores.get("num_first"), of.get("num_compared")
+        where = NONE if compared is None else f"{compared} of {of['num_scenarios']}"
+        cells = [
+            _with_ends(_score(scores), digits),
+            _with_ends(figure(scores.get("prob_improvement")), lambda value: percent(value, sign=False)),
+            td(NONE if first is None else str(first), first, kind="n"),
+        ]
+        return _row(policy["spec"], [*cells, *([td(where, compared, kind="n")] if partly else [])])
 
     label = measure_of(key).label
     heads = [
         ("policy", ""),
-        ("needs", "what it must be told of a request"),
         (f"{label} / vLLM's", "interquartile mean over scenarios and seeds, stratified bootstrap; below 1 is better"),
         ("below vLLM's", "share of seeds, mean over scenarios"),
         ("first", "scenarios in which nobody is surely better"),
-        ("compared", "scenarios in which it and vLLM finished all requests"),
+        *([("compared", "scenarios in which it and vLLM finished all requests")] if partly else []),
     ]
     table = _table("board overall", f"Over all scenarios: {label}", heads, sorted(board.policies, key=rank), row)
     return f'<div class="scroll">{table}</div>'

@@ -60,7 +60,7 @@ def page(document: dict[str, Any]) -> str:
 <section aria-labelledby="h-glance"><h2 id="h-glance">At a glance</h2>
 <p>Each policy against vLLM's first come first served on the same requests. Blue is better, orange worse; ≈ means that
 the 95&nbsp;% interval of the difference holds zero.</p>
-{glance_tables(board)}{overall_tables(board)}</section>
+<div class="pair"><div>{glance_tables(board)}</div>{overall_tables(board)}</div></section>
 <section id="boards" aria-labelledby="h-boards"><h2 id="h-boards">Boards</h2>
 <div class="controls" id="controls" hidden></div>
 {sections}</section>

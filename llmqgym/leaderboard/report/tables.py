@@ -98,8 +98,7 @@ def _columns(board: Board, scenario: dict[str, Any], kind: str, cells: Sequence[
     main = next(measure for measure in board.measures if measure.key == ranked)
     columns = [
         Column("rank", "places that the 95 % intervals allow; oracles have none", lambda cell: _rank(cell, ranked)),
-        Column("policy", "its name on the command line", _name),
-        Column("needs", "what it must be told of a request beyond arrival and prompt", _needs),
+        Column("policy, what it needs", "its name on the command line; what it must be told of a request", _name),
         Column(main.title, f"{main.meaning}; the bar is its 95 % interval, on a logarithmic scale"
                + (", the dashed line the bound" if kind == "mean" else ""), _bar(main, scenario, cells)),
         Column("unfinished, rejected", "requests over all runs, and whether the queue grew", _left_out),
@@ -169,11 +168,8 @@ def _name(cell: Cell) -> str:
     mark = ' <span class="mark">oracle</span>' if cell.oracle else ""
     tip = "; ".join(filter(None, (cell.policy.get("summary"), cell.policy.get("family"))))
     lead = f'<th scope="row" data-v="{escape(cell.spec)}"'
-    return f'{lead} data-tip="{escape(tip)}"><code>{escape(cell.spec)}</code>{mark}</th>'
-
-
-def _needs(cell: Cell) -> str:
-    return td(escape(cell.needs), cell.needs, kind="t")
+    needs = f'<span class="needs">{escape(cell.needs)}</span>'
+    return f'{lead} data-tip="{escape(tip)}"><code>{escape(cell.spec)}</code>{mark}{needs}</th>'
 
 
 def _left_out(cell: Cell) -> str:
