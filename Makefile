@@ -26,7 +26,7 @@ $(TRAIN): $(DEV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data]"
 	@touch $(TRAIN)
 
-demo: $(STAMP) ## install, run ten policies on four kinds of traffic, print the quick leaderboard
+demo: $(STAMP) ## install, run ten policies on four kinds of traffic, print the quick leaderboard and where its page is
 	$(VENV)/bin/llmqgym leaderboard --suite quick
 
 test: $(DEV) check ## static checks and the test suite
