@@ -24,6 +24,7 @@ from llmqgym.leaderboard.verify import verify
 
 PAGE = Path(__file__).parents[2] / "docs" / "leaderboard_submission.md"
 GOOD = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)[1]
+SLOW = "an entry takes minutes in plain Python"
 SMALL = replace(load_suite("quick"), scenarios=("chat", "kv-bound"), num_seeds=2, num_requests=300)
 
 
@@ -34,6 +35,8 @@ def written(folder: Path, text: str, name: str = "mine.py") -> str:
 
 @pytest.fixture(scope="module")
 def entries(tmp_path_factory):
+    if not COMPILED:
+        pytest.skip(SLOW)
     folder = tmp_path_factory.mktemp("entries")
     file = load_file(written(tmp_path_factory.mktemp("own"), GOOD))
     home, document = enter(file, SMALL, make_contestant, folder, command="llmqgym leaderboard submit mine.py")
@@ -117,6 +120,7 @@ def test_another_file_of_the_name_is_refused_and_the_same_goes_on(entries, tmp_p
     assert again["cells"] == document["cells"]
 
 
+@pytest.mark.skipif(not COMPILED, reason=SLOW)
 def test_a_rehearsal_is_on_development_seeds(tmp_path):
     suite = replace(SMALL, scenarios=("chat",))
     document = rehearse(load_file(written(tmp_path, GOOD)), suite, make_contestant, tmp_path / "try")
@@ -175,6 +179,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.skipif(not COMPILED, reason=SLOW)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_trial_finds(fault, tmp_path):
     text, message = FAULTS[fault]

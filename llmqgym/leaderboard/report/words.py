@@ -41,12 +41,13 @@ def _for_scenario(board: Board, scenario: dict[str, Any]) -> dict[str, Any]:
     best = min(able, key=lambda cell: _mean(cell, E2E))
     tied = [cell for cell in able if cell is not best and _tied(cell, best, E2E)]
     reference = board.cell(scenario["name"], REFERENCE)
-    chosen = reference if reference in able and (reference in tied or _hardly_better(best)) else best
+    keep = reference in able and (reference in tied or not _worth_changing(best))
+    chosen = reference if keep and reference else best
     ties = sorted((cell for cell in [best, *tied] if cell is not chosen), key=lambda cell: _mean(cell, E2E))
     tail = _tail(able, chosen)
     clauses = [
-        _first(chosen, ties, able, reference), _undecided(chosen, ties), _p99(chosen, reference),
-        _tail_winner(tail, chosen), _needs(chosen, ties), _gap(chosen),
+        _kept(chosen, best, ties, able) if keep else _better(chosen, ties, reference),
+        _p99(chosen, reference), _tail_winner(tail, chosen), _needs(chosen, ties), _gap(chosen),
     ]  # fmt: skip
     return {
         "scenario": scenario["name"],
@@ -72,31 +73,43 @@ def _tied(cell: Cell, best: Cell, key: str) -> bool:
     return rank is None or first is None or rank[0] <= first[1]
 
 
-def _hardly_better(best: Cell) -> bool:
+def _worth_changing(best: Cell) -> bool:
+    """Whether it is below the reference beyond doubt, and by WORTH at least."""
     share = best.against_reference(E2E)
-    return share is not None and share.mean > -WORTH
+    return share is None or (not share.is_zero and share.mean <= -WORTH)
 
 
-def _sure(ties: Sequence[Cell]) -> bool:
-    """Whether any of them differs from the reference beyond doubt."""
-    return any((share := cell.against_reference(E2E)) is not None and not share.is_zero for cell in ties)
+def _like_reference(cell: Cell) -> bool:
+    share = cell.against_reference(E2E)
+    return share is None or share.is_zero
 
 
-def _first(chosen: Cell, ties: Sequence[Cell], able: Sequence[Cell], reference: Cell | None) -> str:
-    """Who, with what mean, and how it stands to the reference."""
-    seconds = f"mean E2E {digits(_mean(chosen, E2E))} s"
-    if chosen.spec == REFERENCE:
-        if len(able) == 1:
-            return f"{chosen.spec}, the only one whose runs are complete; {seconds}"
-        by = f" by {WORTH:.0%}".replace("%", " %") if _sure(ties) else ""
-        lead = "is distinguishable from" if len(ties) == len(able) - 1 and not by else "is better than"
-        return f"nothing {lead} {chosen.spec}{by}: keep it; {seconds}"
+def _kept(reference: Cell, best: Cell, ties: Sequence[Cell], able: Sequence[Cell]) -> str:
+    """Why not to change."""
+    mean = f"mean E2E {digits(_mean(reference, E2E))} s"
+    if len(able) == 1:
+        return f"{reference.spec}, the only one that keeps up; {mean}"
+    share = best.against_reference(E2E)
+    if best is not reference and share is not None and not share.is_zero:
+        little = f"{best.spec}, is {_share(share.mean)} it (95 %: {_ends(share)}), too little to change for"
+        return f"keep {reference.spec}; {mean}; the best, {little}"
+    alike = all(cell is reference or (cell in ties and _like_reference(cell)) for cell in able)
+    lead = "distinguishable from" if alike else "better beyond doubt than"
+    lower = [cell.spec for cell in ties if _mean(cell, E2E) < _mean(reference, E2E)]
+    doubtful = f"; lower in the mean, though not beyond doubt: {_listed(lower)}" if lower else ""
+    return f"nothing is {lead} {reference.spec}: keep it; {mean}{doubtful}"
+
+
+def _better(chosen: Cell, ties: Sequence[Cell], reference: Cell | None) -> str:
+    """Who, with what mean, how it stands to the reference, and who is as good."""
+    mean = f"{chosen.spec}; mean E2E {digits(_mean(chosen, E2E))} s"
+    tied = f"; not distinguishable from {_listed([cell.spec for cell in ties])}" if ties else ""
     if reference is None:
-        return f"{chosen.spec}; {seconds}"
+        return mean + tied
     if not reference.comparable:
         how = "leaves requests unfinished" if reference.censored else "does not keep up"
-        return f"{chosen.spec}; {seconds}, where {reference.spec} {how}"
-    return f"{chosen.spec}; {seconds}{_against(chosen, reference, E2E, lead=', ')}"
+        return f"{mean}, where {reference.spec} {how}{tied}"
+    return f"{mean}{_against(chosen, reference, E2E, lead=', ')}{tied}"
 
 
 def _against(chosen: Cell, reference: Cell, key: str, *, lead: str = "") -> str:
@@ -129,14 +142,6 @@ def _percent(value: float) -> str:
     """
     percent = abs(value) * 100
     return f"{percent:,.0f}" if percent >= 10 else f"{percent:.1f}"
-
-
-def _undecided(chosen: Cell, ties: Sequence[Cell]) -> str:
-    if chosen.spec == REFERENCE:
-        lower = [cell.spec for cell in ties if _mean(cell, E2E) < _mean(chosen, E2E)]
-        how = "by less than that or not beyond doubt" if _sure(ties) else "though not beyond doubt"
-        return f"lower in the mean, {how}: {_listed(lower)}" if lower else ""
-    return f"not distinguishable from {_listed([cell.spec for cell in ties])}" if ties else ""
 
 
 def _listed(names: Sequence[str]) -> str:
