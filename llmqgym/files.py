@@ -62,6 +62,27 @@ def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
         raise _failed(str(path), error) from error
 
 
+@contextmanager
+def atomic_bytes(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """`atomic_text` for bytes, which are never compressed. Raises OutputError for any OSError."""
+    target = Path(os.path.realpath(path))
+    try:
+        _check_target(str(path), target)
+        with _temporary(target) as temporary, open(temporary, "xb") as raw:
+            yield raw
+    except OSError as error:
+        raise _failed(str(path), error) from error
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it. Raises OutputError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"cannot make the folder {str(path)!r}: {reason}: choose another place.") from error
+
+
 def strict(value: Any) -> Any:
     """`value` as JSON can hold it: what is not finite becomes None, tuples become lists, numpy scalars plain numbers.
 
@@ -88,39 +109,17 @@ def write_json(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
         file.write(json_text(document))
 
 
-def make_folder(path: str | os.PathLike[str]) -> None:
-    """Make a folder, and those above it. Raises OutputError."""
-    try:
-        Path(path).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot make the folder {str(path)!r}: {error.strerror or error}: choose another place."
-        ) from error
-
-
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a whole file of bytes, or none. Raises OutputError."""
-    target = Path(os.path.realpath(path))
-    _check_target(str(path), target)
-    try:
-        with _temporary(target) as raw:
-            raw.write(content)
-    except OSError as error:
-        raise _failed(str(path), error) from error
-
-
 def _through_temporary(target: Path) -> Iterator[TextIO]:
-    with _temporary(target) as raw:
+    with _temporary(target) as temporary, open(temporary, "xb") as raw:
         yield from _encoded(raw, gz=target.name.endswith(".gz"))
 
 
 @contextmanager
-def _temporary(target: Path) -> Iterator[BinaryIO]:
-    """A file beside `target` that takes its place when the block ends well, and is removed when it does not."""
+def _temporary(target: Path) -> Iterator[Path]:
+    """A path in the same folder, whose file takes the place of `target` when all is well and else is removed."""
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as raw:
-            yield raw
+        yield temporary
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
         os.replace(temporary, target)

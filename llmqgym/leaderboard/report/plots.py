@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmqgym.errors import InputError
-from llmqgym.files import make_folder, write_bytes
+from llmqgym.files import atomic_bytes, make_folder
 from llmqgym.leaderboard.report.board import REFERENCE, Board, Cell, figure
 from llmqgym.leaderboard.report.measures import E2E, TAIL_E2E, TTFT, measure_of
 from llmqgym.leaderboard.report.series import DRAWN, Along, featured, loads, sigmas
@@ -159,5 +159,6 @@ def _save(path: Path, drawn: Any) -> Path:
     """The same bytes for the same board: no time stamp, no version."""
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    write_bytes(path, buffer.getvalue())
+    with atomic_bytes(path) as file:
+        file.write(buffer.getvalue())
     return path

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from llmqgym.errors import InputError
-from llmqgym.files import make_folder, write_bytes, write_json
+from llmqgym.files import atomic_bytes, make_folder, write_json
 from llmqgym.leaderboard.contestant import MakeContestant
 from llmqgym.leaderboard.make import Maker
 from llmqgym.leaderboard.submission.policy_file import DEVELOPMENT_SEEDS, PREFIX, PolicyFile
@@ -117,7 +117,9 @@ def _make(
     """With a copy of the file in the folder, which is what runs: the entry needs nothing from outside."""
     make_folder(home)
     copy = f"{name_of(file)}.py"
-    write_bytes(home / copy, file.path.read_bytes())
+    content = file.path.read_bytes()
+    with atomic_bytes(home / copy) as written:
+        written.write(content)
     spec = PREFIX + copy
     maker = Maker(dataclasses.replace(suite, policies=(spec,)), contestants_in(make_in, home), home)
     maker.run(on_piece=on_piece)
