@@ -11,6 +11,7 @@ from llmqgym import __version__
 from llmqgym.cli.bench import bench
 from llmqgym.cli.bound import bound
 from llmqgym.cli.experiment import experiment
+from llmqgym.cli.leaderboard import app as leaderboard_app
 from llmqgym.cli.listing import list_names
 from llmqgym.cli.load import load
 from llmqgym.cli.policy import app as policy_app
@@ -53,6 +54,7 @@ app.command()(theory)
 app.command()(validate)
 app.command()(experiment)
 app.command("list")(list_names)
+app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(policy_app, name="policy")
 app.add_typer(predictor_app, name="predictor")
 app.add_typer(profile_app, name="profile")
