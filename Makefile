@@ -38,8 +38,8 @@ test-all: $(TRAIN) check test-nojit test-ray ## the same with the slow tests, th
 test-nojit: $(DEV) ## the whole suite in plain Python, slow
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n 2 -m "not slow" --hypothesis-profile=nojit
 
-test-train: $(TRAIN) ## what needs torch: Stable-Baselines3 and the examples
-	$(PY) -m pytest -q tests/env/test_sb3.py tests/test_examples.py llmqgym/sb3.py
+test-train: $(TRAIN) ## what needs torch: Stable-Baselines3, the agents and the examples
+	$(PY) -m pytest -q tests/env/test_sb3.py tests/test_examples.py tests/agents llmqgym/sb3.py agents
 
 test-ray: ## the leaderboard on a local Ray cluster of two workers, in a venv of its own
 	python3 -m venv $(RAY)

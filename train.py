@@ -1,5 +1,6 @@
 """Train an agent: `python train.py --config configs/agent/noisy-1.toml`, and `tensorboard --logdir runs` beside it.
 
+At its end the agent lies in the run's folder as a policy file, for `llmqgym simulate --policy ppo:FILE`.
 Killed at any moment, `--resume RUN` goes on from the last update, on a CPU to the same weights. `--seeds 1,2,3` trains
 one agent after the other. What may be given on the command line replaces what the configuration says.
 """
@@ -16,7 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from agents.board import Board
 from agents.config import AgentConfig, agent_config, read_agent_config
-from agents.evaluation import Measured, best_of, paired
+from agents.evaluation import Measured, best_of
+from agents.shipping import ship
+from agents.statistics import paired
 from agents.training import Run, config_document
 from baselines.registry import make_policy
 from llmqgym.errors import InputError
@@ -65,7 +68,8 @@ class Narrator:
 
     def finished(self, run: Run) -> None:
         self._board.finished(run)
-        self._console.print(f"done in {run.wall_s / 60.0:.1f} min: {run.folder}")
+        path = ship(run, run.folder)
+        self._console.print(f"done in {run.wall_s / 60.0:.1f} min: ppo:{path}")
 
 
 def parse_args() -> argparse.Namespace:
@@ -96,7 +100,8 @@ def configuration(args: argparse.Namespace) -> AgentConfig:
     else:
         config = read_agent_config(args.config)
     if args.scenario is not None:
-        config = config.replaced(env={**config.env, "scenario": args.scenario})
+        kept = {key: value for key, value in config.env.items() if key != "config"}
+        config = config.replaced(env={**kept, "scenario": args.scenario})
     return config.replaced(total_steps=args.timesteps, num_envs=args.num_envs, seed=args.seed)
 
 

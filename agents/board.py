@@ -15,15 +15,17 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from agents.evaluation import FIGURES, Measured, paired
+from agents.evaluation import FIGURES, Measured
 from agents.layout import Layout
+from agents.statistics import paired
 from agents.training import Run
 from llmqgym.kernel.observe import ABSENT, SERVER_FIELDS, fields_of
 
 #: Of the metrics of the last episodes of training.
 _EPISODES = ("return", "mean_e2e_s", "p99_e2e_s", "mean_ttft_s", "p99_ttft_s", "num_preemptions", "requests_per_s")
 _LEARNING = (
-    "kl", "teacher_kl", "entropy", "clip_share", "value_loss", "explained_variance", "reward_per_s", "learning_rate", "choice_share",
+    "kl", "teacher_kl", "entropy", "clip_share", "value_loss", "explained_variance", "reward_per_s", "learning_rate",
+    "choice_share",
 )  # fmt: skip
 
 

@@ -58,7 +58,11 @@ def _taken_apart(value: Any, arrays: list[Any]) -> Any:
         raw = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
         used = len(raw) - int(np.argmax(raw[::-1] != 0)) if raw.any() else 0
         arrays.append(raw[:used])
-        return {"array": len(arrays) - 1, "shape": list(value.shape), "dtype": np.lib.format.dtype_to_descr(value.dtype)}
+        return {
+            "array": len(arrays) - 1,
+            "shape": list(value.shape),
+            "dtype": np.lib.format.dtype_to_descr(value.dtype),
+        }
     if isinstance(value, dict):
         return {"dict": [[key, _taken_apart(member, arrays)] for key, member in value.items()]}
     if isinstance(value, (list, tuple)):
@@ -89,8 +93,10 @@ def _as_descr(value: Any) -> Any:
     if isinstance(value, str):
         return value
     if value and isinstance(value[0], str):
-        return tuple(_as_descr(member) if isinstance(member, list) and place == 1 else _plain(member)
-                     for place, member in enumerate(value))
+        return tuple(
+            _as_descr(member) if isinstance(member, list) and place == 1 else _plain(member)
+            for place, member in enumerate(value)
+        )
     return [_as_descr(member) for member in value]
 
 

@@ -48,7 +48,7 @@ def targets_of(actions: Tensor, masks: Tensor, window: int, doubt: float) -> Ten
 def clone(
     policy: SchedulingPolicy, env: SB3VecEnv, teacher: Teacher, settings: Cloning, window: int
 ) -> dict[str, list[float]]:
-    """Imitate; returns the curves: the cross entropy less its least, and how often policy and teacher agree, a round."""
+    """Imitate; returns the curves: the divergence, and how often policy and teacher agree, a round."""
     device = policy.device
     optimizer = torch.optim.Adam(policy.network.parameters(), lr=settings.learning_rate)
     curves: dict[str, list[float]] = {"divergence": [], "agreement": []}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from agents.networks import NETWORKS
+from agents.inference import CHOOSERS
 from llmqgym.checks import check_count, check_real
 from llmqgym.env.config import EnvConfig, make_config
 from llmqgym.errors import InputError, unknown
@@ -23,7 +23,9 @@ _SEEDS_OF_A_RUN = 100_000
 class Part:
     """One kind of traffic among those that a universal agent is trained on."""
 
-    env: dict[str, Any] = field(default_factory=dict)  # settings of LLMServerEnv, in place of those of the agent's [env]
+    env: dict[str, Any] = field(
+        default_factory=dict
+    )  # settings of LLMServerEnv, in place of those of the agent's [env]
     reward_scale: float = 1.0  # by which its rewards are multiplied
     time_scale: float = 1.0  # by which its seconds are multiplied before they discount
     baselines: tuple[str, ...] = ()  # measured beside the agent, in place of those of [evaluation]
@@ -38,8 +40,8 @@ class NetworkConfig:
     preempt: bool = True  # whether it may preempt at all
 
     def __post_init__(self) -> None:
-        if self.name not in NETWORKS:
-            raise unknown("network", self.name, NETWORKS)
+        if self.name not in CHOOSERS:
+            raise unknown("network", self.name, CHOOSERS)
         check_count("network hidden", self.hidden, 4096)
 
 
@@ -64,14 +66,14 @@ class LearningConfig:
     num_steps: int = 128  # of every server, between two updates
     batch_size: int = 4096
     num_epochs: int = 3
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     final_learning_rate: float = 3e-5  # it falls linearly over the run
     horizon_s: float | None = 30.0
     average_reward: bool = False  # in place of a horizon
     trace_s: float = 10.0
     gae_lambda: float = 1.0
     clip: float = 0.2
-    target_kl: float | None = 0.02
+    target_kl: float | None = 0.005
     teacher_kl: float = 0.0
     entropy_weight: float = 0.0
     value_weight: float = 0.5
@@ -116,10 +118,9 @@ class AgentConfig:
         check_count("copies", self.copies, self.num_envs)
         check_count("total_steps", self.total_steps, 2**50)
         check_count("seed", self.seed, FIRST_HELD_OUT_SEED // _SEEDS_OF_A_RUN - 1, 0)
-        if self.num_envs % (self.copies * len(self.env_settings)):
-            raise InputError(
-                f"num_envs is {self.num_envs}: give a multiple of copies x parts, {self.copies * len(self.env_settings)}."
-            )
+        groups = self.copies * len(self.env_settings)
+        if self.num_envs % groups:
+            raise InputError(f"num_envs is {self.num_envs}: give a multiple of copies x parts, {groups}.")
         for name, settings in self.env_settings.items():
             try:
                 self._env_config(settings)
@@ -132,10 +133,8 @@ class AgentConfig:
     @property
     def env_settings(self) -> dict[str, dict[str, Any]]:
         """Settings of the environment by name of the part: that of its scenario."""
-        if not self.parts:
-            return {str(self.env.get("scenario", "chat")): dict(self.env)}
-        merged = [{**self.env, **part.env} for part in self.parts]
-        names = [str(each.get("scenario", f"part-{place}")) for place, each in enumerate(merged)]
+        merged = [{**self.env, **part.env} for part in self.parts or (Part(),)]
+        names = [str(each.get("scenario") or Path(each.get("config", "chat")).stem) for each in merged]
         return {
             name if names.count(name) == 1 else f"{name}-{place}": each
             for place, (name, each) in enumerate(zip(names, merged, strict=True))
@@ -173,16 +172,25 @@ def agent_config(document: dict[str, Any], name: str) -> AgentConfig:
 
 
 def read_agent_config(path: str | Path) -> AgentConfig:
-    """From a TOML file; it is called by the file's name. Raises InputError."""
+    """From a TOML file; it is called by the file's name, and a scenario's `config` is named from the file's folder.
+    Raises InputError."""
     file = Path(path)
     try:
-        return agent_config(tomllib.loads(file.read_text(encoding="utf-8")), file.stem)
+        return agent_config(_from_here(file, tomllib.loads(file.read_text(encoding="utf-8"))), file.stem)
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror or error}): name a TOML file.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not TOML ({error}): correct the file.") from error
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
+
+
+def _from_here(file: Path, document: dict[str, Any]) -> dict[str, Any]:
+    for section in (document, *document.get("parts", ())):
+        env = section.get("env") if isinstance(section, dict) else None
+        if isinstance(env, dict) and isinstance(env.get("config"), str):
+            env["config"] = str(file.parent / env["config"])
+    return document
 
 
 def _built(shape: Any, section: Any, where: str) -> Any:

@@ -12,19 +12,25 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from agents.config import held_out_seeds
+from agents.from_torch import brain_of
+from agents.networks import FlatMLP, Scorer
 from agents.policy import SchedulingPolicy
 from llmqgym.env import LLMServerVectorEnv
 from llmqgym.env.last_step import dt_s_of, final_info
+from llmqgym.env.play import Chooser, simulate_agent
+from llmqgym.kernel.tables import PS_PER_S
 from llmqgym.policy import Policy
-from llmqgym.run import simulate
+from llmqgym.run import RunResult, simulate
 from llmqgym.workload.workload import Workload
 
 #: (observations [N, D], masks [N, A]) -> commands [N].
 Choose = Callable[[NDArray[np.float32], NDArray[np.bool_]], NDArray[np.int64]]
 #: What is said of an agent, in the order of the table, from the metrics of an episode.
 FIGURES = ("mean_e2e_s", "p99_e2e_s", "mean_ttft_s", "p99_ttft_s", "requests_per_s", "num_preemptions", "kv_used")
+#: So many times the arrivals' span, and so many seconds more, an agent has for its requests.
+_PATIENCE, _PATIENCE_S = 4.0, 1000.0
 #: An agent that takes more decisions than so many a request goes in circles.
-_MOST_DECISIONS = 60
+_MOST_DECISIONS = 30
 _ONLY_TRAINING = ("randomise", "until_s", "max_decisions", "num_requests", "reward")
 
 
@@ -82,23 +88,43 @@ class HeldOut:
             "kv_used": kv_used,
         }
 
+    def play(self, network: Scorer | FlatMLP) -> Measured:
+        """What the most probable command, always, makes of them: as a policy file is played, in the compiled loop.
+
+        Who holds requests back for ever is stopped long after the last arrival.
+        """
+        brain = brain_of(network)
+        chooser = Chooser("agent", brain.choose, brain.model, kept=brain)
+        return self._replay(
+            lambda workload, **how: simulate_agent(workload, chooser, self._env.config, **how), patient=False
+        )
+
     def baseline(self, policy: Policy) -> Measured:
         """What a policy makes of them, in the compiled loop."""
+        return self._replay(lambda workload, **how: simulate(workload, policy=policy, **how))
+
+    def _replay(self, run: Callable[..., RunResult], patient: bool = True) -> Measured:
         scenario = self._env.config.scenario
         self._env.reset(seed=list(self.seeds))
         rows = []
         for place in range(self._env.num_envs):
-            workload = Workload("held-out", self._env.servers.episode_of[place].requests.copy())
-            summary = simulate(workload, policy=policy, server=scenario.server, profile=scenario.profile).summary
-            rows.append(
-                {
-                    "mean_e2e_s": summary["e2e_s"]["mean"], "p99_e2e_s": summary["e2e_s"]["p99"],
-                    "mean_ttft_s": summary["ttft_s"]["mean"], "p99_ttft_s": summary["ttft_s"]["p99"],
-                    "requests_per_s": summary["requests_per_s"], "num_preemptions": summary["num_preemptions"],
-                    "kv_used": summary["kv_cache_usage_perc"],
-                }
-            )  # fmt: skip
+            requests = self._env.servers.episode_of[place].requests.copy()
+            last_s = float(requests["arrival_ps"][-1]) / PS_PER_S
+            until_s = None if patient else _PATIENCE * last_s + _PATIENCE_S
+            workload = Workload("held-out", requests)
+            found = run(workload, server=scenario.server, profile=scenario.profile, until_s=until_s)
+            rows.append(self._of_run(found))
         return Measured({name: np.array([float(each[name]) for each in rows]) for name in FIGURES})
+
+    def _of_run(self, run: RunResult) -> dict[str, float]:
+        summary = run.summary
+        arrived = self.num_requests - summary["num_not_arrived"]
+        return {
+            "mean_e2e_s": run.totals.integral_requests / PS_PER_S / arrived,
+            "p99_e2e_s": summary["e2e_s"]["p99"], "mean_ttft_s": summary["ttft_s"]["mean"],
+            "p99_ttft_s": summary["ttft_s"]["p99"], "requests_per_s": summary["requests_per_s"],
+            "num_preemptions": summary["num_preemptions"], "kv_used": summary["kv_cache_usage_perc"],
+        }  # fmt: skip
 
 
 def greedy(policy: SchedulingPolicy) -> Choose:
@@ -111,18 +137,6 @@ def greedy(policy: SchedulingPolicy) -> Choose:
         return found.argmax(-1).cpu().numpy()
 
     return choose
-
-
-def paired(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float, float]:
-    """The mean of ours / theirs - 1 over seeds, and its 95 % interval by Student's t: below 0 is better in latency."""
-    from scipy import stats
-
-    ratios = ours / theirs - 1.0
-    mean = float(ratios.mean())
-    if len(ratios) < 2:
-        return mean, float("-inf"), float("inf")
-    half = float(stats.t.ppf(0.975, len(ratios) - 1) * ratios.std(ddof=1) / np.sqrt(len(ratios)))
-    return mean, mean - half, mean + half
 
 
 def best_of(measured: dict[str, Measured], names: Sequence[str], figure: str = "mean_e2e_s") -> str:

@@ -36,6 +36,29 @@ def _linear(inputs: int, outputs: int, gain: float = math.sqrt(2.0), bias: bool 
     return made
 
 
+class Present:
+    """Which of the rows [N, K, W] are there: those of which any field is not ABSENT. What is there is often a small
+    part of what there is room for, and the rest is not computed."""
+
+    def __init__(self, rows: Tensor) -> None:
+        there = (rows != ABSENT).any(-1)
+        self.shape = there.shape
+        self.places = there.flatten().nonzero().squeeze(-1)
+        self.owners = self.places // max(rows.shape[1], 1)  # the observation that a row is of
+        self.numbers = there.sum(-1, keepdim=True).to(rows.dtype)
+        self.rows = rows.flatten(0, 1)[self.places]
+
+    def mean(self, encoded: Tensor) -> Tensor:
+        """Of what was made of the rows, [M, H], for each observation: [N, H]."""
+        total = encoded.new_zeros(self.shape[0], encoded.shape[1]).index_add(0, self.owners, encoded)
+        return total / self.numbers.clamp(min=1.0)
+
+    def spread(self, values: Tensor) -> Tensor:
+        """Values of the rows, [M], in their places, [N, K]; NEVER elsewhere."""
+        spread = values.new_full((self.shape.numel(),), NEVER).index_copy(0, self.places, values)
+        return spread.reshape(self.shape)
+
+
 class Rows(nn.Module):
     """e_k = relu(W x_k + U s + b) for rows x of requests and the server's fields s; 0 where no request is."""
 
@@ -45,11 +68,15 @@ class Rows(nn.Module):
         self.server = _linear(num_server, hidden)
 
     def forward(self, rows: Tensor, server: Tensor) -> tuple[Tensor, Tensor]:
-        """(e float32 [N, K, H], their mean [N, H]) of rows [N, K, W] and server [N, S]. A row is absent where every
-        field is ABSENT."""
+        """(e float32 [N, K, H], their mean [N, H]) of rows [N, K, W] and server [N, S]."""
         present = (rows != ABSENT).any(-1, keepdim=True).to(rows.dtype)
         encoded = torch.relu(self.row(rows) + self.server(server).unsqueeze(1)) * present
         return encoded, encoded.sum(1) / present.sum(1).clamp(min=1.0)
+
+    def packed(self, present: Present, server: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the rows that are there: (e [M, H], their means [N, H])."""
+        encoded = torch.relu(self.row(present.rows) + self.server(server)[present.owners])
+        return encoded, present.mean(encoded)
 
 
 class Encoder(nn.Module):
@@ -62,15 +89,32 @@ class Encoder(nn.Module):
         self.running = Rows(len(layout.running_fields), layout.num_server, hidden)
         self.context = _linear(layout.num_server + 2 * hidden, hidden)
 
-    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(e_w [N, K, H], e_r [N, B, H], g [N, H]) of flat observations [N, D]."""
+    def cut(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(server [N, S], waiting [N, K, W], running [N, B, R]) of flat observations [N, D]."""
         layout, num = self.layout, len(observations)
-        server = observations[:, : layout.num_server]
         waiting = observations[:, layout.num_server : layout.first_running]
         running = observations[:, layout.first_running :]
-        encoded_w, mean_w = self.waiting(waiting.reshape(num, layout.window, len(layout.waiting_fields)), server)
-        encoded_r, mean_r = self.running(running.reshape(num, layout.running, len(layout.running_fields)), server)
-        return encoded_w, encoded_r, torch.relu(self.context(torch.cat([server, mean_w, mean_r], -1)))
+        return (
+            observations[:, : layout.num_server],
+            waiting.reshape(num, layout.window, len(layout.waiting_fields)),
+            running.reshape(num, layout.running, len(layout.running_fields)),
+        )
+
+    def forward(self, observations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(e_w [N, K, H], e_r [N, B, H], g [N, H]) of flat observations [N, D]."""
+        server, waiting, running = self.cut(observations)
+        encoded_w, mean_w = self.waiting(waiting, server)
+        encoded_r, mean_r = self.running(running, server)
+        return encoded_w, encoded_r, self._context(server, mean_w, mean_r)
+
+    def packed(self, server: Tensor, waiting: Present, running: Present) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of the rows that are there: (e_w [M, H], e_r [M', H], g [N, H])."""
+        encoded_w, mean_w = self.waiting.packed(waiting, server)
+        encoded_r, mean_r = self.running.packed(running, server)
+        return encoded_w, encoded_r, self._context(server, mean_w, mean_r)
+
+    def _context(self, server: Tensor, mean_w: Tensor, mean_r: Tensor) -> Tensor:
+        return torch.relu(self.context(torch.cat([server, mean_w, mean_r], -1)))
 
 
 class RowHead(nn.Module):
@@ -84,6 +128,11 @@ class RowHead(nn.Module):
 
     def forward(self, encoded: Tensor, context: Tensor) -> Tensor:
         return self.out(torch.relu(self.row(encoded) + self.context(context).unsqueeze(1))).squeeze(-1)
+
+    def packed(self, encoded: Tensor, context: Tensor, present: Present) -> Tensor:
+        """The same, NEVER where no request is."""
+        scores = self.out(torch.relu(self.row(encoded) + self.context(context)[present.owners])).squeeze(-1)
+        return present.spread(scores)
 
 
 class ContextHead(nn.Module):
@@ -109,6 +158,7 @@ class Scorer(nn.Module):
     def __init__(self, layout: Layout, hidden: int = 32) -> None:
         super().__init__()
         self.layout, self.hidden = layout, hidden
+        self.preempts = True
         self.encoder = Encoder(layout, hidden)
         self.run = ContextHead(hidden, 0.1)
         self.admit = RowHead(hidden)
@@ -117,18 +167,25 @@ class Scorer(nn.Module):
         self.value = ContextHead(hidden, 1.0)
 
     def logits(self, observations: Tensor) -> Tensor:
-        """Unmasked, float32 [N, 1 + K + B]."""
-        waiting, running, context = self.encoder(observations)
-        run = self.run(context).unsqueeze(-1)
-        return torch.cat([run, self.admit(waiting, context), self.preempt(running, context)], -1)
+        """Unmasked, float32 [N, 1 + K + B]; NEVER where no request is, which no mask allows."""
+        server, waiting, running = self.encoder.cut(observations)
+        first, second = Present(waiting), Present(running)
+        encoded_w, encoded_r, context = self.encoder.packed(server, first, second)
+        preempt = context.new_full(second.shape, NEVER)
+        if self.preempts:
+            preempt = self.preempt.packed(encoded_r, context, second)
+        return torch.cat([self.run(context).unsqueeze(-1), self.admit.packed(encoded_w, context, first), preempt], -1)
 
     def values(self, observations: Tensor) -> Tensor:
         """float32 [N]."""
-        return self.value(self.value_encoder(observations)[2])
+        server, waiting, running = self.value_encoder.cut(observations)
+        return self.value(self.value_encoder.packed(server, Present(waiting), Present(running))[2])
 
     def forward(self, observations: Tensor) -> Tensor:
-        """The logits: what is exported."""
-        return self.logits(observations)
+        """The logits as a graph of fixed shapes, which is what is exported; some number where no request is."""
+        waiting, running, context = self.encoder(observations)
+        run = self.run(context).unsqueeze(-1)
+        return torch.cat([run, self.admit(waiting, context), self.preempt(running, context)], -1)
 
     def parameter_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """(of the logits, of the value)."""
@@ -136,13 +193,15 @@ class Scorer(nn.Module):
         return _parameters(*actor), _parameters(self.value_encoder, self.value)
 
     def never_preempt(self) -> None:
-        """Set the weights of the preempt head to a score that nobody chooses, and keep them there."""
+        """Set the weights of the preempt head to a score that nobody chooses, and keep them there. They are not asked
+        any more, and whoever reads them from a file gets the same."""
         with torch.no_grad():
             for weights in (self.preempt.row.weight, self.preempt.context.weight):
                 weights.zero_()
             self.preempt.context.bias.fill_(1.0)
             self.preempt.out.weight.fill_(NEVER / self.hidden)
         self.preempt.requires_grad_(False)
+        self.preempts = False
 
     def resized(self, layout: Layout) -> Scorer:
         """The same weights for another number of rows; the fields must be the same."""

@@ -20,8 +20,8 @@ from agents.layout import Layout
 from agents.networks import Scorer, log_probs, make_network
 from llmqgym.errors import InputError
 
-#: Adam's step as one call for all weights. With an eps of 1e-5, as PPO is often given, the small gradients of a policy that
-#: is sure of itself move nothing.
+#: Adam's step as one call for all weights. With an eps of 1e-5, as PPO is often given, the small gradients of a policy
+#: that is sure of itself move nothing.
 ADAM = {"fused": True, "eps": 1e-8}
 
 
@@ -64,7 +64,8 @@ class SchedulingPolicy(MaskableActorCriticPolicy):
         self.register_buffer("value_mean", torch.zeros(()))
         self.register_buffer("value_std", torch.ones(()))
         rate = lr_schedule(1)  # type: ignore[call-arg]
-        self.optimizer = self.optimizer_class(self.parameters(), lr=rate, **self.optimizer_kwargs)
+        groups = [{"params": each} for each in self.network.parameter_groups()]
+        self.optimizer = self.optimizer_class(groups, lr=rate, **self.optimizer_kwargs)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         network, layout, hidden = self._made_of

@@ -1,8 +1,8 @@
 """TimedPPO: sb3-contrib's MaskablePPO with time in its discount, and guards against leaving a good policy.
 
-What it collects goes into a `TimedRolloutBuffer`. The update is PPO's clipped objective (arXiv 1707.06347), stopped
-when the policy has moved by `target_kl` from the one that collected, and with a price `teacher_kl` on the divergence
-from a teacher: the policy as it was when that price was set (`set_teacher`), after behaviour cloning.
+What it collects goes into a `TimedRolloutBuffer`. The update is PPO's clipped objective (arXiv 1707.06347), with a
+learning rate of the policy that follows how far it moves from the one that collected (`target_kl`), and with a price
+`teacher_kl` on the divergence from a teacher: the policy as it was when `set_teacher` was called, after cloning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.utils import update_learning_rate
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
@@ -28,6 +27,10 @@ from agents.rollout_buffer import TimedRolloutBuffer
 _SCALE_MOMENTUM = 0.2
 #: A decision in which other commands than the most probable have less than this probability leaves no choice.
 _NO_CHOICE = 1e-4
+#: An update stops when a minibatch finds so many times `target_kl`.
+_TOO_FAR = 4.0
+#: The policy's learning rate stays within this factor of the schedule's.
+_LARGEST_STRIDE = 3.0
 #: Of a minibatch: (loss, figures).
 Loss = Callable[[dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
 #: Episodes that the figures of training are taken over.
@@ -60,6 +63,7 @@ class TimedPPO(MaskablePPO):
         timing = {"horizon_s": horizon_s, "trace_s": trace_s, "copies": copies}
         self.reward_scale, self.teacher_kl, self.learn_values_only = reward_scale, teacher_kl, learn_values_only
         self.num_updates = 0
+        self.stride = 1.0  # the policy's learning rate as a multiple of the schedule's
         self.teacher: SchedulingPolicy | None = None
         self.statistics: dict[str, float] = {}
         self.recent: deque[dict[str, Any]] = deque(maxlen=_RECENT)
@@ -93,6 +97,7 @@ class TimedPPO(MaskablePPO):
         return {
             "num_timesteps": self.num_timesteps,
             "num_updates": self.num_updates,
+            "stride": self.stride,
             "clocks_s": self.clocks_s.copy(),
             "episodes": self.episodes.copy(),
             "episode_starts": np.asarray(self._last_episode_starts),
@@ -103,6 +108,7 @@ class TimedPPO(MaskablePPO):
     def restore(self, state: dict[str, Any], observations: Any) -> None:
         """Go on from the `state` of a learner of the same settings; the environment has been restored."""
         self.num_timesteps, self.num_updates = state["num_timesteps"], state["num_updates"]
+        self.stride = state["stride"]
         self.clocks_s, self.episodes = state["clocks_s"].copy(), state["episodes"].copy()
         self._last_episode_starts = state["episode_starts"].copy()
         self.rollout_buffer.rate_per_s = state["rate_per_s"]
@@ -184,7 +190,7 @@ class TimedPPO(MaskablePPO):
         """Update on what was collected: the values on all of it, the policy where it had a choice. Most decisions leave
         none, and would only dilute what is learnt, and cost time."""
         self.policy.set_training_mode(True)
-        update_learning_rate(self.policy.optimizer, self.lr_schedule(self._current_progress_remaining))
+        self._set_learning_rates()
         data = self._data()
         self._rescale(data["returns"])
         data["targets"] = (data["returns"] - self.policy.value_mean) / self.policy.value_std
@@ -198,9 +204,26 @@ class TimedPPO(MaskablePPO):
                 found += self._epoch(data, open_, self._policy_loss)
                 if self._moved_too_far(found):
                     break
+        self._adapt_stride(found)
         self.num_updates += 1
         self._n_updates += self.n_epochs
         self._report(found, data, len(open_))
+
+    def _set_learning_rates(self) -> None:
+        rate = self.lr_schedule(self._current_progress_remaining)
+        for group, factor in zip(self.policy.optimizer.param_groups, (self.stride, 1.0), strict=True):
+            group["lr"] = rate * factor
+
+    def _adapt_stride(self, found: list[dict[str, Tensor]]) -> None:
+        """Let the next update of the policy take it about as far as `target_kl` says."""
+        kls = [float(each["kl"]) for each in found if "kl" in each]
+        if self.target_kl is None or not kls:
+            return
+        kl = float(np.mean(kls[-max(len(kls) // self.n_epochs, 1) :]))
+        if kl < self.target_kl / 1.5:
+            self.stride = min(self.stride * 1.3, _LARGEST_STRIDE)
+        elif kl > self.target_kl * 1.5:
+            self.stride = max(self.stride / 1.3, 1.0 / _LARGEST_STRIDE)
 
     def _epoch(self, data: dict[str, Tensor], places: Tensor, loss_of: Loss) -> list[dict[str, Tensor]]:
         """Once over some of the decisions, in minibatches."""
@@ -220,7 +243,7 @@ class TimedPPO(MaskablePPO):
         return found
 
     def _moved_too_far(self, found: list[dict[str, Tensor]]) -> bool:
-        return self.target_kl is not None and "kl" in found[-1] and float(found[-1]["kl"]) > 1.5 * self.target_kl
+        return self.target_kl is not None and "kl" in found[-1] and float(found[-1]["kl"]) > _TOO_FAR * self.target_kl
 
     def _data(self) -> dict[str, Tensor]:
         """Everything collected, [T N] of each."""
@@ -290,5 +313,5 @@ class TimedPPO(MaskablePPO):
             "reward_per_s": float(buffer.rewards.sum()) / self.reward_scale / seconds,
             "choice_share": num_open / len(data["chances"]),
             "simulated_s": seconds,
-            "learning_rate": float(self.policy.optimizer.param_groups[0]["lr"]),
+            "learning_rate": float(self.policy.optimizer.param_groups[0]["lr"]),  # the policy's
         }

@@ -102,7 +102,7 @@ class TimedRolloutBuffer(MaskableRolloutBuffer):
         self.rate_per_s = found if old is None else old + self._rate_momentum * (found - old)
 
     def baseline(self) -> Floats:
-        """The mean advantage of the other copies at the same time of the same episode, [T, N]; 0 where there is none."""
+        """The mean advantage of the other copies at the same time of the same episode, [T, N]; 0: there is none."""
         total, number = np.zeros_like(self.advantages), np.zeros_like(self.advantages)
         for place in range(self.n_envs):
             first = place - place % self.copies

@@ -18,7 +18,7 @@ import torch
 from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.cloning import Cloning, clone
 from agents.config import AgentConfig
-from agents.evaluation import HeldOut, Measured, greedy
+from agents.evaluation import HeldOut, Measured
 from agents.making import make_env, make_held_out, make_model
 from agents.teachers import make_teacher
 from llmqgym.files import write_json
@@ -134,8 +134,7 @@ class Run:
 
     def _evaluate(self, listener: Listener) -> None:
         self.model.policy.set_training_mode(False)
-        choose = greedy(self.model.policy)
-        measured = {name: held_out.measure(choose) for name, held_out in self.held_out.items()}
+        measured = {name: held_out.play(self.model.policy.network) for name, held_out in self.held_out.items()}
         self.curve.append(
             {
                 "steps": self.model.num_timesteps,

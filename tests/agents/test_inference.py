@@ -53,7 +53,7 @@ def test_torch_agrees(network: str) -> None:
         with torch.no_grad():
             for parameter in made.parameters():
                 parameter += 0.1 * torch.randn_like(parameter)
-            expected = made.logits(torch.as_tensor(observations)).numpy()
+            expected = made(torch.as_tensor(observations)).numpy()
         brain = brain_of(made)
         np.testing.assert_allclose(brain.logits(observations), expected, rtol=0, atol=TOLERANCE)
         theirs = np.where(masks != 0, expected, -np.inf)
