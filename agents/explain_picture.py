@@ -36,7 +36,8 @@ def _panel(curve: dict[str, Any], left: float, top: float, colours: dict[str, st
     title = "admit" if curve["part"] == "admit" else "preempt"
     label = curve["says"] + ("" if curve["unit"] == "share" else f", {curve['unit']}")
     parts = panel.frame(title, label, "score")
-    parts += panel.band(*(list(zip(values, curve[name], strict=True)) for name in ("low", "high")), COLOURS[0])
+    lower, upper = (list(zip(values, curve[name], strict=True)) for name in ("low", "high"))
+    parts += panel.band(lower, upper, COLOURS[0])
     low, high = min(scores), max(scores)
     for name, shares in curve["indices"].items():
         stretched = [(x, low + share * (high - low)) for x, share in zip(values, shares, strict=True)]
