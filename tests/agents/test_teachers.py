@@ -63,6 +63,19 @@ def test_gates_hold_back_and_volume_weighs_prompt_and_length() -> None:
     assert int(make_teacher("fcfs:share=0.1", layout)(observation, masks)[0]) == 1
 
 
+@pytest.mark.skipif(not COMPILED, reason="thousands of decisions in plain Python")
+def test_looking_ahead_keeps_memory_from_running_short() -> None:
+    """On kv-bound, with everybody who runs in view: nearly nobody is preempted, and the mean is close to that of the
+    policy that looks ahead with the same share kept out of its plan."""
+    settings: dict[str, Any] = {"scenario": "kv-bound", "window": 48, "running": 64}
+    held_out = HeldOut(settings, num_seeds=2, num_requests=1000)
+    layout = Layout.of(make_config(**settings, observation="flat"))
+    blind, ahead = (held_out.measure(make_teacher(spec, layout)) for spec in ("volume", "volume:protect=0.05"))
+    theirs = held_out.baseline(make_policy("volume-sf:protect=0.05"))
+    assert ahead.mean("num_preemptions") < 0.2 * blind.mean("num_preemptions")
+    np.testing.assert_allclose(ahead.mean("mean_e2e_s"), theirs.mean("mean_e2e_s"), rtol=0.03)
+
+
 def test_what_is_imitated_leaves_a_doubt_to_admitting_and_running_alone() -> None:
     masks = torch.tensor([[True, True, True, False, True], [True, False, False, False, True]])
     found = targets_of(torch.tensor([1, 0]), masks, window=3, doubt=0.1)
