@@ -32,7 +32,7 @@ class PolicyAgent:
             raise InputError("a policy acts on an LLMServerEnv with action='command' and shortage='engine'.")
         if env.config.engine != policy:
             raise InputError(f"the environment's engine is not {policy.name!r}: make it with engine=policy.")
-        if MODES[env.config.preempt_mode] != MODES[policy.preempt_mode]:
+        if policy.preempt_mode not in env.config.preempt_modes:
             raise InputError(
                 f"{policy.name!r} preempts by {policy.preempt_mode}, the environment by {env.config.preempt_mode}: "
                 "make it with preempt_mode=policy.preempt_mode."

@@ -18,6 +18,7 @@ KINDS: list[dict[str, Any]] = [
     {},
     {"observation": "flat", "max_decisions": 40},
     {"action": "priority", "server": {"num_kv_blocks": 400}},
+    {"preempt_mode": "any", "shortage": "agent", "server": {"num_kv_blocks": 400, "host_kv_blocks": 60}},
     {"randomise": {"sigma": (0.0, 2.0)}, "predictor": "perfect", "until_s": 9.0},
 ]
 
