@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from llmqgym.env import LLMServerEnv, LLMServerVectorEnv
 from llmqgym.errors import InputError
 from llmqgym.kernel.jit import COMPILED
+from llmqgym.registration import ENVIRONMENTS
 
 NUM, STEPS = (30, 600) if COMPILED else (5, 60)
 KINDS: list[dict[str, Any]] = [
@@ -88,6 +89,22 @@ def test_gymnasium_makes_it() -> None:
     limited.reset(seed=0)
     truncations = [limited.step(np.zeros(2, np.int64))[3] for _ in range(3)]
     assert [bool(each.all()) for each in truncations] == [False, False, True]
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_gymnasium_makes_every_id_in_both_modes(name: str, mode: AutoresetMode) -> None:
+    env = gym.make_vec(f"llmqgym/{name}", 2, "vector_entry_point", num_requests=2, autoreset_mode=mode)
+    observations, infos = env.reset(seed=0)
+    num_ended = 0
+    for _ in range(200):
+        assert env.observation_space.contains(observations)
+        observations, _, terminations, truncations, infos = env.step(infos["action_mask"][:, 1].astype(np.int64))
+        ended = terminations | truncations
+        num_ended += int(ended.sum())
+        assert ended.any() == ("metrics" in infos or "final_info" in infos)
+    assert num_ended >= 2
+    env.close()
 
 
 def test_copies_meet_the_same_requests() -> None:
