@@ -94,6 +94,12 @@ steps. `info["metrics"]` of the last step has the figures of the episode.
 
 The same seed, settings and actions give the same bits, alone or in a vector of any size.
 
+## Policies as agents
+
+`PolicyAgent(policy, env).act()` is the command that a scheduling policy would give, read off the environment's server;
+`ObservedPolicy(policy, env.unwrapped.config).act(observation)` reads nothing but the observation, and raises an error
+that names the field to add where that does not tell enough.
+
 ## Rendering
 
 `render_mode="rgb_array"` gives frames uint8 `[612, 960, 3]`, `"human"` shows them in a window at the metadata's

@@ -27,6 +27,7 @@ from llmqgym.policy import MIXES, Policy
 _TRUTH = "true_remaining_tokens"
 _SCALES = {field.name: field.scale for field in REQUEST_FIELDS}
 _SCALES[_TRUTH] = _SCALES["predicted_remaining_tokens"]
+_PLACES = {field.name: place for place, field in enumerate(SERVER_FIELDS)}
 #: Modes of preemption after which a waiting request has nothing in the KV cache.
 _LOSING = {"recompute", "restart"}
 
@@ -253,10 +254,7 @@ class ServerView:
 
     def __init__(self, facts: Facts, shown: Obs, settings_only: bool = False) -> None:
         self._facts, self._settings_only = facts, settings_only
-        self._shown = {
-            field.name: float(unsquashed(value, field.scale))
-            for field, value in zip(SERVER_FIELDS, shown["server"], strict=True)
-        }
+        self._shown = shown["server"]
         self._batch = Rows()
 
     def show(self, running: list[RequestView]) -> None:
@@ -287,15 +285,20 @@ class ServerView:
             f"{who} asks for {name} of the server, which no observation tells: use PolicyAgent, which looks at it."
         )
 
+    def number(self, field: str) -> float:
+        """A field of the observation."""
+        place = _PLACES[field]
+        return float(unsquashed(self._shown[place], SERVER_FIELDS[place].scale))
+
     def count(self, field: str) -> int:
         """A field of the observation that is a number of something."""
-        return round(self._shown[field])
+        return round(self.number(field))
 
     @property
     def free_blocks(self) -> int:
         """KV blocks; very many where there is no limit."""
         blocks = self._facts.num_kv_blocks
-        return blocks - round(self._shown["kv_used"] * blocks) if blocks < UNLIMITED else blocks
+        return blocks - round(self.number("kv_used") * blocks) if blocks < UNLIMITED else blocks
 
     def row_of_the_first(self) -> int:
         """The row of the running request admitted first. Raises InputError where it is not shown."""
@@ -314,7 +317,7 @@ class ServerView:
 
     def budget(self) -> int:
         """Tokens left in the iteration."""
-        return round(self._shown["budget_left"] * int(self._facts.settings["max_batched_tokens"]))
+        return round(self.number("budget_left") * int(self._facts.settings["max_batched_tokens"]))
 
 
 #: By the name in SERVER: how what changes follows from the observation.

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from llmqgym.env import LLMServerEnv
+from llmqgym.env.render.words import say
+from llmqgym.env.wrappers import RLlibObservation
 from llmqgym.kernel.jit import COMPILED
 from llmqgym.policy import MODES, Policy
 
@@ -79,6 +81,21 @@ def test_modes_stand_in_the_order_in_which_they_are_given(modes: tuple[str, ...]
         if over:
             env.reset()
     assert all(left.values())
+
+
+def test_words_say_the_mode() -> None:
+    env = LLMServerEnv(num_requests=NUM, running=2, server=TIGHT, rho=1.5, preempt_mode=("hold", "swap"))
+    env.reset(seed=0)
+    env.step(1)
+    env.step(0)
+    first = 1 + env.config.window
+    who = env.simulator.request(env.servers.running_rows(0)[0]).id
+    assert env.action_masks()[[first, first + 2]].all()
+    assert say(env.servers, 0, first) == f"preempt {who} by hold"
+    assert say(env.servers, 0, first + 2) == f"preempt {who} by swap"
+    assert say(env.servers, 0, first + 3) == "preempt nobody by swap (masked)"
+    assert say(env.servers, 0, first + 4) == f"{first + 4}, which is no command"
+    assert RLlibObservation(env).observation_space["action_mask"].shape == (first + 4,)
 
 
 def test_a_single_mode_may_be_given_as_one_of_a_list() -> None:

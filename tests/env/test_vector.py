@@ -94,10 +94,11 @@ def test_gymnasium_makes_it() -> None:
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_gymnasium_makes_every_id_in_both_modes(name: str, mode: AutoresetMode) -> None:
-    env = gym.make_vec(f"llmqgym/{name}", 2, "vector_entry_point", num_requests=2, autoreset_mode=mode)
+    settings: dict[str, Any] = {"num_requests": 2, "decision_interval": 1000, "autoreset_mode": mode}
+    env = gym.make_vec(f"llmqgym/{name}", 2, "vector_entry_point", **settings)
     observations, infos = env.reset(seed=0)
     num_ended = 0
-    for _ in range(200):
+    for _ in range(100):
         assert env.observation_space.contains(observations)
         observations, _, terminations, truncations, infos = env.step(infos["action_mask"][:, 1].astype(np.int64))
         ended = terminations | truncations
