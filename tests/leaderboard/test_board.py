@@ -206,7 +206,7 @@ def test_censored_cells_have_no_gap_and_rank_last(tmp_path: Path) -> None:
     assert found["kv-bound", "static"]["num_measured"] == cell["num_measured"]
     document = json.loads((tmp_path / DOCUMENT).read_text())
     row = next(row for row in sheet(document, "mean_e2e_s").rows if row[0] == "gate")
-    assert row[1].startswith("≥ ")
+    assert row[1].startswith("≥")
     assert f"{cell['num_unfinished']}u" in row[1]
     assert row[2] == "-"
 
