@@ -11,3 +11,5 @@ _TRAINS = (
 )  # fmt: skip
 _NEED_TRAIN = ["llmqgym/sb3.py", *(f"agents/{name}.py" for name in _TRAINS)]
 collect_ignore = [] if find_spec("stable_baselines3") else _NEED_TRAIN
+if not find_spec("onnx"):
+    collect_ignore = [*collect_ignore, "agents/onnx_export.py"]

@@ -116,7 +116,7 @@ def _agreement(agent: TrainedAgent, watched: Watched, key: Any, rng: np.random.G
     for state in states:
         rows = np.flatnonzero(watched.admissible[state])
         scores = agent.brain.logits(watched.observations[state : state + 1], watched.masks[state : state + 1])[0]
-        fields = [_fields_of(watched, "admit", state, row) for row in rows]
+        fields = [_fields_of(watched, "admit", int(state), int(row)) for row in rows]
         keys = [-key(each, each.get("age_s", 0.0)) for each in fields]
         if np.ptp(keys) > 0 and np.ptp(scores[1 + rows]) > 0 and np.isfinite(keys).all():
             found.append(float(stats.spearmanr(scores[1 + rows], keys).statistic))

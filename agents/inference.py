@@ -105,6 +105,12 @@ def _add_scaled(out: Any, row: Any, factor: Any) -> None:
     out += row * factor
 
 
+def _add_four(out: Any, rows: Any, factors: Any, place: int) -> None:
+    """`_add_scaled` of four rows from `place` on, one after the other."""
+    for each in range(place, place + 4):
+        out += rows[each] * factors[each]
+
+
 def _rectify(out: Any) -> None:
     np.maximum(out, np.float32(0.0), out=out)
 
@@ -125,6 +131,17 @@ def _(out: Any, row: Any, factor: Any) -> Any:
             out[place] += row[place] * factor
 
     return add_scaled
+
+
+@overload(_add_four, strict=False)
+def _(out: Any, rows: Any, factors: Any, place: Any) -> Any:
+    def add_four(out: Any, rows: Any, factors: Any, place: int) -> None:
+        a, b, c, d = factors[place], factors[place + 1], factors[place + 2], factors[place + 3]
+        first, second, third, fourth = rows[place], rows[place + 1], rows[place + 2], rows[place + 3]
+        for at in range(len(out)):
+            out[at] = (((out[at] + first[at] * a) + second[at] * b) + third[at] * c) + fourth[at] * d
+
+    return add_four
 
 
 @overload(_rectify, strict=False)
@@ -160,8 +177,11 @@ def _(row: Any) -> Any:
 
 @helper
 def _add_product(out: Any, weights: Any, values: Any) -> None:
-    """out += values x weights, of [inputs, outputs]."""
-    for place in range(len(values)):
+    """out += values x weights, of [inputs, outputs]; by four rows, so that `out` is fetched a quarter as often."""
+    whole = len(values) - len(values) % 4
+    for place in range(0, whole, 4):
+        _add_four(out, weights, values, place)
+    for place in range(whole, len(values)):
         _add_scaled(out, weights[place], values[place])
 
 

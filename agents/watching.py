@@ -16,7 +16,11 @@ from llmqgym.kernel.observe import REQUEST_FIELDS, SERVER_FIELDS
 from llmqgym.scenario import ScenarioConfig
 
 _SERVERS, _REQUESTS = 4, 500
-_MOST_STEPS = 20_000
+_MOST_STEPS = 6_000
+#: Settings of the environment that the agent's view makes.
+_SEEN = (
+    "window", "oldest", "running", "shortage", "preempt_mode", "decision_interval", "waiting_fields", "running_fields",
+)  # fmt: skip
 _SCALES = {each.name: each.scale for each in (*REQUEST_FIELDS, *SERVER_FIELDS)}
 
 Floats = NDArray[np.float64]
@@ -81,11 +85,9 @@ def shown_as(values: Any, field: str) -> NDArray[np.float32]:
 def watch(agent: TrainedAgent, scenario: ScenarioConfig, seed: int = 0) -> Watched:
     """Episodes of an agent on a few servers of a scenario, every decision of them. Raises InputError."""
     config = agent.env_config(scenario)
-    settings = {name: getattr(config, name) for name in ("window", "oldest", "running", "shortage", "preempt_mode")}
-    fields = {"waiting_fields": config.waiting_fields, "running_fields": config.running_fields}
+    settings: dict[str, Any] = {name: getattr(config, name) for name in _SEEN}
     env = LLMServerVectorEnv(
-        _SERVERS, scenario=scenario, observation="flat", num_requests=_REQUESTS,
-        decision_interval=config.decision_interval, **settings, **fields,
+        _SERVERS, scenario=scenario, observation="flat", num_requests=_REQUESTS, **settings
     )  # fmt: skip
     observations, infos = env.reset(seed=seed)
     kept: list[tuple[Any, ...]] = []

@@ -36,6 +36,15 @@ def check_outputs(paths: Iterable[str | os.PathLike[str] | None], inputs: Iterab
         _check_target(str(path), target)
 
 
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it. Raises OutputError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"cannot make the folder {str(path)!r}: {reason}: choose another place.") from error
+
+
 @contextmanager
 def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     """Open `path` for writing UTF-8 text, gzip if its name ends in .gz.

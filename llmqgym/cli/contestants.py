@@ -7,27 +7,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmqgym.env.play import Player
     from llmqgym.leaderboard.contestant import Contestant
+    from llmqgym.leaderboard.submission.policy_file import PolicyFile
     from llmqgym.policy import Policy
     from llmqgym.scenario import ScenarioConfig
 
 _AGENT = "ppo:"
 
 
-def make_contestant(spec: str) -> Contestant:
-    """The contestant that a spec names: NAME:k=v,... a policy of `llmqgym list policies`, ppo:NAME or ppo:FILE an agent
-    of `llmqgym list agents` or of your own. Raises InputError.
+def make_contestant(spec: str, folder: str = "") -> Contestant:
+    """The contestant that a spec names: NAME:k=v,... a policy of `llmqgym list policies`; ppo:NAME an agent of `llmqgym
+    list agents`, ppo:FILE one of your own; or file:PATH a policy in a Python file, which is run
+    (docs/leaderboard_submission.md), and is looked for in `folder` first. Raises InputError.
 
     >>> make_contestant("srpt").oracle
     True
     """
     from baselines.registry import POLICIES, make_policy, real_name
     from llmqgym.leaderboard.contestant import PolicyContestant
+    from llmqgym.leaderboard.submission.policy_file import PREFIX, find_file
     from llmqgym.specs import parse_spec
 
     if spec.startswith(_AGENT):
         from agents.contestant import AgentContestant
 
         return AgentContestant(spec)
+    if spec.startswith(PREFIX):
+        return load_file(str(find_file(spec, folder))).contestant(spec)
     policy = make_policy(spec)
     entry = POLICIES[real_name(parse_spec(spec)[0]).partition(":")[0]]
     needs = tuple(each.strip() for each in entry.needs.split(","))
@@ -52,3 +57,11 @@ def make_decider(scenario: ScenarioConfig) -> Player | None:
     from agents.contestant import AgentContestant
 
     return AgentContestant(scenario.policy).decider(scenario)
+
+
+def load_file(path: str) -> PolicyFile:
+    """A policy in a Python file, which is run. Raises InputError."""
+    from baselines.registry import NEEDS
+    from llmqgym.leaderboard.submission.policy_file import load_policy_file
+
+    return load_policy_file(path, NEEDS)

@@ -19,7 +19,9 @@ _INDICES = {
 
 def explain(
     file: Annotated[str, FILE],
-    scenario: Annotated[str | None, typer.Option(help="Where it is watched. Default: where it was trained.")] = None,
+    scenario: Annotated[
+        str | None, typer.Option(help="Where it is watched. Default: where it was trained, the first of several.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the requests that it meets, and of the states looked into.")] = 0,
     svg: Annotated[str | None, typer.Option(help="Draw its scores into this file.")] = None,
     json: Annotated[str | None, typer.Option(help="Write the numbers as JSON, '-' for stdout only.")] = None,
@@ -36,7 +38,7 @@ def explain(
 
     check_outputs([svg, json])
     agent = load_agent(file)
-    chosen = _scenario(scenario or agent.training.scenario)
+    chosen = _scenario(scenario or agent.training.scenario.partition(",")[0])
     watched = watch(agent, chosen, seed)
     found = explain(agent, watched, {name: make_policy(spec) for name, spec in _INDICES.items()}, seed)
     document: dict[str, Any] = {**found, "scenario": chosen.name, "seed": seed, "sentences": sentences_of(found)}

@@ -189,7 +189,9 @@ class Servers:
         agent.window_running = config.running
         agent.decision_interval = min(config.decision_interval, MAX_JUMP)
         agent.makes_room = int(config.shortage == "agent")
-        agent.preempt_mode, agent.skip_misses = MODES[config.preempt_mode], MISSES[config.miss]
+        modes = [MODES[name] for name in config.preempt_modes]
+        agent.preempt_modes[: len(modes)], agent.num_modes = modes, len(modes)
+        agent.num_commands, agent.skip_misses = config.num_actions, MISSES[config.miss]
         agent.wake_passes = int(simulator.record.wake_passes)
         agent.window = self._view(self._windows[place])
         agent.running = self._view(self._running[place])

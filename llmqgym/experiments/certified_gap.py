@@ -35,7 +35,7 @@ class Settings:
         "evict-restart", "paced", "flow-control", "wait", "nested-wait", "multi-bin", "edf", "slai", "andes", "vtc",
         "vtc-predicted", "random",
     )  # fmt: skip
-    num_requests: int = 10_000
+    num_requests: int = 5000
     seeds: tuple[int, ...] = tuple(range(3))
 
 

@@ -112,7 +112,7 @@ _LINES = (
     (Arm("srpt:mode=recompute"), COLOURS[4], ""),
     (Arm("sprpt:mode=recompute", "lognormal:sigma=1"), COLOURS[4], "5 3"),
 )
-_LOW, _HIGH = 0.3, 10.0
+_LOW, _HIGH = 0.15, 10.0
 
 
 def picture(document: Document) -> str:
@@ -215,7 +215,7 @@ def _noisy(document: Document, load: float) -> list[str]:
             if surely_below(point["to_fcfs"], 1) or surely_above(point["to_fcfs"], 1):
                 verdict = "better" if point["to_fcfs"]["mean"] < 1 else "worse"
                 said.append(
-                    f"{server}: without preemption, predictions of sigma {sigma:g} are {verdict} than none at load "
+                    f"{server}: without preemption, predictions of sigma {sigma:g} are {verdict} than no order at load "
                     f"{load:g}: {interval(point['to_fcfs'])}."
                 )
     return said

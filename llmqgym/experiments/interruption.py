@@ -83,8 +83,8 @@ def simulated(case: Interruption, profile: IntegerProfile, mode: str) -> Finishe
     rows = simulator.departures()
     own = rows[rows["tenant"] == INTERRUPTED][0]
     others = rows[rows["tenant"] == OTHER]
-    if own["num_preemptions"].sum() != 1 or own["num_preemptions"][MODES[mode]] != 1:
-        raise AssertionError(f"preempted {own['num_preemptions']} times, not once by {mode}")
+    counts = own["num_preemptions"].tolist()
+    assert counts[MODES[mode]] == sum(counts) == 1, f"preempted {counts} times, not once by {mode}"
     return Finishes(
         int(own["finish_ps"]), int(others["finish_ps"].max()) if len(others) else None, int(own["lost_tokens"])
     )
@@ -145,9 +145,9 @@ def _passes(case: Interruption, profile: IntegerProfile, mode: str) -> Iterator[
         "restart": [*_prefill(case, case.prompt), *_decodes(case, case.prompt, case.output - 1)],
     }[mode]
     moved_ps = -(-case.context // profile.block_size) * profile.swap_block_ps if mode == "swap" else 0
-    # The intruder computes a prompt of one token; those who leave and come back are moved before a pass.
-    parts = [(part, 0) for part in own] + [((1, 1, 0, 0), moved_ps)] + [(part, 0) for part in again]
-    parts[len(own) + 1] = (parts[len(own) + 1][0], moved_ps)
+    # The intruder computes a prompt of one token; whoever leaves or comes back is moved before the pass that follows.
+    moved = [((1, 1, 0, 0), moved_ps), (again[0], moved_ps)]
+    parts = [*((part, 0) for part in own), *moved, *((part, 0) for part in again[1:])]
     for place, ((prefill, two_f, decodes, held), extra_ps) in enumerate(parts):
         batch = case.others + decodes
         kv = _others_hold(case, done) + held

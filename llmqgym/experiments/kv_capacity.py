@@ -29,7 +29,7 @@ class Settings:
     blocks: tuple[int, ...] = (800, 1000, 1200, 1400, 1700, 2000, 2500, 3200, 4500, 7000, 12_000, 26_624)
     rate_per_s: float = 4.0
     num_requests: int = 20_000
-    seeds: tuple[int, ...] = tuple(range(10))
+    seeds: tuple[int, ...] = tuple(range(6))
 
 
 def scenario_of(blocks: int, settings: Settings, seed: int) -> ScenarioConfig:

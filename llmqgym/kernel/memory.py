@@ -19,7 +19,7 @@ from numba.extending import intrinsic, overload
 
 from llmqgym.kernel import tables
 
-_ARRAYS: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+_ARRAYS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def address_of(array: np.ndarray) -> int:
@@ -27,6 +27,17 @@ def address_of(array: np.ndarray) -> int:
     address = int(array.ctypes.data)
     _ARRAYS[address] = array
     return address
+
+
+class Rows(list[Any]):
+    """Stand-ins for the rows of a table, for hooks that are called in plain Python."""
+
+
+def address_of_rows(rows: Rows) -> int:
+    """An address by which plain Python reaches `rows`, as `address_of` gives one for an array: below 0, where no array
+    lies; the caller keeps them alive."""
+    _ARRAYS[-id(rows)] = rows
+    return -id(rows)
 
 
 def row_reader(dtype: np.dtype) -> Callable[[int, int], Any]:

@@ -24,6 +24,7 @@ pytestmark = [
 def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray asks for a token on every cluster unless told otherwise, and keeps it in the home folder."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # workers find small_board
 
 
 def test_ray_changes_no_bit(tmp_path: Path) -> None:
