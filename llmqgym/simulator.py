@@ -72,6 +72,7 @@ class Simulator:
         self._outcome = Outcome.PAUSED
         sim = self.record
         self._set_server(sim, server, profile)
+        self._profile: IntegerProfile | None = profile
         self._set_policy(sim, policy, inline)
         sim.step_by_step = int(step_by_step or log or server.prefix_caching)
         sim.until_ps = until_ps
@@ -99,9 +100,10 @@ class Simulator:
         """Back to an empty server at time 0; tables that have grown stay as large. Another `profile` (of the same
         block size) takes the place of the old one, and with it its KV and host blocks where the server's settings
         leave them open; `looks_seed` is that of refreshed predictions."""
-        if profile is not None:
+        if profile is not None and profile is not self._profile:
             self._set_server(self._empty[0], self._server, profile)
             self._place_profile(profile)
+            self._profile = profile
         if looks_seed is not None:
             self._arrays["refreshing"]["seed"] = looks_seed
         self._simulators[0] = self._empty[0]
@@ -132,6 +134,7 @@ class Simulator:
         """Go on from the `state` of a simulator of the same settings, of this process or another."""
         addresses = {name: self.record[name] for name in self._empty.dtype.names or () if _is_address(name)}
         self._simulators[0], self._empty[0] = state["record"][0], state["empty"][0]
+        self._profile = None  # another than today's may be in these
         for name, address in addresses.items():
             self._note(name, address)
         for name, array in state["arrays"].items():

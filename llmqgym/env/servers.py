@@ -216,25 +216,26 @@ class Servers:
         self.simulators[place].restart(episode.profile, episode.looks_seed)
         self.agents[place] = self._blank[place]
         self.simulators[place].feed(episode.requests)
-        self.agents["command"] = Command.PASS_OVER
         self.agents["command"][place] = Command.GO_ON
-        self.act()
+        if act(self.agents[place : place + 1]):
+            self._attend(place, place + 1)
 
     def act(self) -> None:
         """Step every server by its `command`: 0 .. A - 1, or a Command."""
         if act(self.agents):
-            self._attend()
+            self._attend(0, len(self))
 
-    def _attend(self) -> None:
-        """Help the servers that ask for room or blocks, until every step is over."""
+    def _attend(self, first: int, end: int) -> None:
+        """Help those of these servers that ask for room or blocks, until every step is over."""
+        agents = self.agents[first:end]
         while True:
-            outcomes, waiting = self.agents["outcome"], self.agents["command"] != Command.PASS_OVER
+            outcomes, waiting = agents["outcome"], agents["command"] != Command.PASS_OVER
             waiting &= (outcomes > Outcome.HORIZON) & (outcomes != Outcome.DECISION)
             for place in np.flatnonzero(waiting).tolist():
-                self.simulators[place].attend(Outcome(int(outcomes[place])))
-                self._fit_heaps(place)
-            self.agents["command"] = np.where(waiting, int(Command.GO_ON), int(Command.PASS_OVER))
-            if not act(self.agents):
+                self.simulators[first + place].attend(Outcome(int(outcomes[place])))
+                self._fit_heaps(first + place)
+            agents["command"] = np.where(waiting, int(Command.GO_ON), int(Command.PASS_OVER))
+            if not act(agents):
                 return
 
     def waiting_rows(self, place: int) -> NDArray[np.int64]:
