@@ -29,6 +29,14 @@ def address_of(array: np.ndarray) -> int:
     return address
 
 
+def zeros(rows: int, dtype: np.dtype) -> np.ndarray:
+    """A table of zeros that begins with a cache line."""
+    size = rows * dtype.itemsize
+    memory = np.zeros(size + tables.CACHE_LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % tables.CACHE_LINE_BYTES
+    return memory[start : start + size].view(dtype)
+
+
 def row_reader(dtype: np.dtype) -> Callable[[int, int], Any]:
     """A function (address, row) -> record of `dtype`, the same compiled and in Python."""
     record = numba.from_dtype(dtype)
