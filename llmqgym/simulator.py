@@ -437,7 +437,7 @@ class Simulator:
 
 @lru_cache(maxsize=64)
 def _profile_tables(profile: IntegerProfile) -> tuple[np.ndarray, np.ndarray]:
-    """PROFILE[1] and its table of tokens, shared by all servers on this hardware: one place in the processor's cache."""
+    """PROFILE[1] and its table of tokens, shared by all servers on this hardware: in the cache once."""
     table = np.array(profile.table, np.int64)
     row = np.zeros(1, tables.PROFILE)
     for name in tables.PROFILE.names or ():

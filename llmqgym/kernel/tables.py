@@ -24,10 +24,14 @@ def _table(*fields: tuple[object, ...], whole_lines: bool = False) -> np.dtype:
     """`whole_lines`: rows of whole cache lines, so that what comes first in a row is one line wherever the row is."""
     dtype = np.dtype(list(fields), align=True)
     if whole_lines:
-        names = dtype.names or ()
-        formats, offsets = ([(dtype.fields or {})[name][place] for name in names] for place in range(2))
+        assert dtype.fields is not None
         size = -(-dtype.itemsize // CACHE_LINE_BYTES) * CACHE_LINE_BYTES
-        layout = {"names": names, "formats": formats, "offsets": offsets, "itemsize": size}
+        layout = {
+            "names": list(dtype.fields),
+            "formats": [each[0] for each in dtype.fields.values()],
+            "offsets": [each[1] for each in dtype.fields.values()],
+            "itemsize": size,
+        }
         dtype = np.dtype(layout, align=True)  # type: ignore[call-overload]
     return np.dtype((np.record, dtype))
 
