@@ -33,7 +33,7 @@ def record_in_c(name: str) -> str:
         if base.itemsize != 8 or offset % 8:
             raise BenchmarkError(f"{field} of {name} is no word of eight bytes: teach env_twin.py its type.")
         fields.append(f"{'double' if base.kind == 'f' else 'int64_t'} {field}{''.join(f'[{n}]' for n in shape)};")
-    size = f"_Static_assert(sizeof({name}_t) == {dtype.itemsize}, \"{name}\");"
+    size = f'_Static_assert(sizeof({name}_t) == {dtype.itemsize}, "{name}");'
     align = f" __attribute__((aligned({tables.CACHE_LINE_BYTES})))" if dtype.itemsize % 64 == 0 else ""
     return f"typedef struct{align} {{ {' '.join(fields)} }} {name}_t;\n{size}\n"
 
