@@ -139,7 +139,7 @@ class Simulator:
         for name, address in addresses.items():
             self._note(name, address)
         for name in ("profile", "profile_table"):
-            del self._arrays[name]  # which others share
+            self._arrays.pop(name, None)  # which others share
         for name, array in state["arrays"].items():
             mine = self._arrays.get(name)
             if mine is None or mine.shape != array.shape:

@@ -77,7 +77,7 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
         self._same_step, self._copies, self._copy = mode == AutoresetMode.SAME_STEP, copies, copy
         self._cut = Cutter(self.config)
         self._viewers = [Viewer(self.servers, render_mode, place) for place in range(num_envs)] if render_mode else []
-        self._ended, self._resets = np.zeros(num_envs, np.bool_), False  # who begins anew in the next step, and whether
+        self._ended = np.zeros(num_envs, np.bool_)
         self._num_decisions = np.zeros(num_envs, np.int64)
         self._generators: list[np.random.Generator] = []
 
@@ -86,7 +86,7 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode on every server."""
         self._seed(seed)
-        self._ended, self._resets = np.zeros(self.num_envs, np.bool_), False
+        self._ended = np.zeros(self.num_envs, np.bool_)
         infos: dict[str, Any] = {}
         for place in range(self.num_envs):
             self._begin(place, infos)
@@ -121,7 +121,8 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             agents["command"] = _RUN
         else:
             agents["command"] = actions
-        reset_mask, resets = self._ended, self._resets
+        reset_mask = self._ended
+        resets = bool(reset_mask.any())
         if resets:
             agents["command"][reset_mask] = _PASS_OVER
         servers.act()
@@ -149,7 +150,7 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             for place in begun:
                 self._begin(int(place), infos)
             self._put(infos, reset_mask, len(begun), dt_ps, invalid, terms)
-            self._ended, self._resets = ended, len(over) > 0
+            self._ended = ended
         self._put_masks(infos)
         return self._observations(), rewards, terminations, truncations, infos
 
