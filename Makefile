@@ -4,8 +4,9 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
+RAY := .venv-ray
 
-.PHONY: demo test test-all check test-nojit test-train validate bench profiles gif clean help
+.PHONY: demo test test-all check test-nojit test-train test-ray validate bench experiments profiles gif clean help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,13 +26,13 @@ $(TRAIN): $(DEV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data]"
 	@touch $(TRAIN)
 
-demo: $(STAMP) ## install, simulate the built-in chat traffic, show the result
-	$(VENV)/bin/llmqgym simulate --scenario chat
+demo: $(STAMP) ## install, run ten policies on four kinds of traffic, print the quick leaderboard and where its page is
+	$(VENV)/bin/llmqgym leaderboard --suite quick
 
 test: $(DEV) check ## static checks and the test suite
 	$(PY) -m pytest -q -n 2 -m "not slow"
 
-test-all: $(TRAIN) check test-nojit ## the same with the slow tests, those that train, and without JIT
+test-all: $(TRAIN) check test-nojit test-ray ## the same with the slow tests, those that train, on Ray, and without JIT
 	$(PY) -m pytest -q -n 2 --hypothesis-profile=thorough
 
 test-nojit: $(DEV) ## the whole suite in plain Python, slow
@@ -39,6 +40,11 @@ test-nojit: $(DEV) ## the whole suite in plain Python, slow
 
 test-train: $(TRAIN) ## what needs torch: Stable-Baselines3 and the examples
 	$(PY) -m pytest -q tests/env/test_sb3.py tests/test_examples.py llmqgym/sb3.py
+
+test-ray: ## the leaderboard on a local Ray cluster of two workers, in a venv of its own
+	python3 -m venv $(RAY)
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,cluster]"
+	RAY_AUTH_MODE=disabled $(RAY)/bin/python -m pytest -q tests/leaderboard/test_ray.py
 
 check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff check .
@@ -54,10 +60,14 @@ bench: $(STAMP) ## the kernel against its C twin, each policy's cost, runs of up
 	$(PY) benchmarks/policies.py --markdown docs/results.md
 	$(PY) benchmarks/scale.py --markdown docs/results.md
 
+experiments: $(STAMP) ## the studies of docs/results.md with their pictures, some ten minutes on two cores
+	for name in fifo-srpt kv-capacity preemption-overhead misprediction-price certified-gap; do \
+		$(VENV)/bin/llmqgym experiment $$name --markdown docs/results.md || exit 1; done
+
 gif: $(DEV) ## draw docs/environment.gif, the environment's picture
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[plots,render]"
 	$(PY) docs/make_gif.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
+	rm -rf $(VENV) $(RAY) leaderboard-quick .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

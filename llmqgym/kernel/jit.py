@@ -49,7 +49,7 @@ def _functions_behind(function: Any, found: set[Any]) -> None:
             _functions_behind(called, found)
 
 
-def _sources(function: Any) -> tuple[tuple[str, str], ...]:
+def sources_behind(function: Any) -> tuple[tuple[str, str], ...]:
     """The files behind a function, each with a hash of what is in it now."""
     found: set[Any] = set()
     _functions_behind(function, found)
@@ -83,7 +83,7 @@ class StampedCache(FunctionCache):
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
-        stamp = (KERNEL_STAMP, _sources(py_func))
+        stamp = (KERNEL_STAMP, sources_behind(py_func))
         self._cache_file = _StampedFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def _load_overload(self, signature: Any, target: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from llmqgym.load.lengths import Ints
 from llmqgym.policy import Policy
 from llmqgym.run import RunResult, simulate
 from llmqgym.workload.arrivals import make_arrivals
-from llmqgym.workload.workload import make_workload
+from llmqgym.workload.workload import Workload, make_workload
 
 #: Loads at which a server is looked at: below and above its capacity.
 BELOW, ABOVE = 0.95, 1.05
@@ -26,6 +27,17 @@ _STEP, _LEAST = 0.01, 0.02
 _MIN_REQUESTS = 1000
 #: Requests of a run: usually, as a multiple of those that run at once at the capacity, and at most.
 _USUAL_REQUESTS, _TIMES_RUNNING, _MOST_REQUESTS = 50_000, 400, 200_000
+
+
+class Tried(Protocol):
+    """What is tried at one rate after the other."""
+
+    @property
+    def name(self) -> str: ...
+
+    def verdict(self, rate_per_s: float) -> str:
+        """'stable', 'growing' or 'undecided' (`llmqgym.metrics.stability`) at this rate."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,22 +52,14 @@ class Bench:
     seed: int = 0
     predictor: str | None = None
 
-    def run(self, rate_per_s: float) -> RunResult:
-        """Poisson arrivals at this rate, to the end of all requests; every rate meets the same ones in one order.
+    @property
+    def name(self) -> str:
+        """The policy's."""
+        return self.policy.name
 
-        Raises InputError for fewer than 1,000 requests, which have no verdict, and for a rate out of its bounds.
-        """
-        num = len(self.prompt_tokens)
-        if num < _MIN_REQUESTS:
-            raise InputError(f"{num} requests say nothing about stability: give at least {_MIN_REQUESTS}.")
-        arrival_s = make_arrivals("poisson", [])(1.0, self.seed).take(num)[0] / PS_PER_S
-        workload = make_workload(
-            "load",
-            {"rate_per_s": rate_per_s, "seed": self.seed},
-            arrival_s=arrival_s * (num / arrival_s[-1] / rate_per_s),  # exactly this rate, not the seed's
-            prompt_tokens=self.prompt_tokens,
-            output_tokens=self.output_tokens,
-        )
+    def run(self, rate_per_s: float) -> RunResult:
+        """`poisson_workload` at this rate, to the end of all requests. Raises InputError."""
+        workload = poisson_workload(self.prompt_tokens, self.output_tokens, rate_per_s, self.seed)
         return simulate(
             workload,
             policy=self.policy,
@@ -68,6 +72,24 @@ class Bench:
     def verdict(self, rate_per_s: float) -> str:
         """'stable', 'growing' or 'undecided' (`llmqgym.metrics.stability`) at this rate."""
         return str(self.run(rate_per_s).summary["stability"])
+
+
+def poisson_workload(prompt_tokens: Ints, output_tokens: Ints, rate_per_s: float, seed: int) -> Workload:
+    """Poisson arrivals at this rate, of requests [n] that every rate meets in the same order.
+
+    Raises InputError for fewer than 1,000 requests, which have no verdict, and for a rate out of its bounds.
+    """
+    num = len(prompt_tokens)
+    if num < _MIN_REQUESTS:
+        raise InputError(f"{num} requests say nothing about stability: give at least {_MIN_REQUESTS}.")
+    arrival_s = make_arrivals("poisson", [])(1.0, seed).take(num)[0] / PS_PER_S
+    return make_workload(
+        "load",
+        {"rate_per_s": rate_per_s, "seed": seed},
+        arrival_s=arrival_s * (num / arrival_s[-1] / rate_per_s),  # exactly this rate, not the seed's
+        prompt_tokens=prompt_tokens,
+        output_tokens=output_tokens,
+    )
 
 
 @dataclass(frozen=True)
@@ -91,29 +113,29 @@ def check(capacity: Capacity, bench: Bench) -> Check:
     return Check(below, above, largest_stable_rho(capacity, bench) if wanted else None)
 
 
-def largest_stable_rho(capacity: Capacity, bench: Bench, most: float = ABOVE) -> float:
+def largest_stable_rho(capacity: Capacity, tried: Tried, most: float = ABOVE) -> float:
     """The largest load up to `most`, to 0.01, at which the queue does not grow, by bisection.
 
     Raises InputError when it grows even at a load of 0.02: this server does not serve this workload.
     """
     low, high = 0.5, most
-    if _stable(capacity, bench, most):
+    if _stable(capacity, tried, most):
         return most
-    while not _stable(capacity, bench, low):
+    while not _stable(capacity, tried, low):
         low, high = low / 2, low
         if low < _LEAST:
             raise InputError(
-                f"the queue grows even at a load of {high:g} under policy {bench.policy.name!r}: it does not serve "
+                f"the queue grows even at a load of {high:g} under policy {tried.name!r}: it does not serve "
                 "these requests; take another policy, or look at how a run ends with `llmqgym simulate`."
             )
     while high - low > _STEP:
         middle = (low + high) / 2
-        low, high = (middle, high) if _stable(capacity, bench, middle) else (low, middle)
+        low, high = (middle, high) if _stable(capacity, tried, middle) else (low, middle)
     return low
 
 
-def _stable(capacity: Capacity, bench: Bench, rho: float) -> bool:
-    return bench.verdict(capacity.rate_at(rho)) == "stable"
+def _stable(capacity: Capacity, tried: Tried, rho: float) -> bool:
+    return tried.verdict(capacity.rate_at(rho)) == "stable"
 
 
 def shuffled_rows(size: int, num: int, seed: int) -> NDArray[np.int64]:

@@ -124,7 +124,7 @@ def _detect(table: Table) -> TraceFormat:
         if fmt.has_lengths(table.names):
             raise InputError(
                 f"it holds lengths only: it has {' and '.join(fmt.lengths)} but no {next(iter(fmt.arrival))}. "
-                "Give the arrivals yourself, as requests per second: --rate."
+                "Give the arrivals yourself: --rate in requests per second, or --rho."
             )
     raise _unknown_header(table)
 
