@@ -11,6 +11,7 @@ with envpool in it (`pip install envpool`), whose CartPole then has a row; it wo
 from __future__ import annotations
 
 import argparse
+import os
 import platform
 import subprocess
 import time
@@ -197,7 +198,9 @@ def main() -> None:
     lines = [
         f"`python benchmarks/env_speed.py`, on {platform.machine()}, one core: scenario chat, the oldest is admitted",
         f"whenever it may be, else the iteration runs. Processor time, best of {ROUNDS} short rounds taken in turn.",
-        "" if args.envpool else "envpool's CartPole has no row: no interpreter with it was given (`--envpool`).",
+        f"Load average of the machine meanwhile: {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores, whose caches and"
+        " memory all who work there share.",
+        *([] if args.envpool else ["envpool's CartPole has no row: no interpreter with it was given (`--envpool`)."]),
         "",
         *table(COLUMNS, vectors(Envpool(args.envpool))),
         "",
