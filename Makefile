@@ -23,7 +23,7 @@ $(DEV): $(STAMP)
 	@touch $(DEV)
 
 $(TRAIN): $(DEV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data,onnx]"
 	@touch $(TRAIN)
 
 demo: $(STAMP) ## install, run ten policies on four kinds of traffic, print the quick leaderboard and where its page is
@@ -38,8 +38,8 @@ test-all: $(TRAIN) check test-nojit test-gymnasium test-ray ## the same with the
 test-nojit: $(DEV) ## the whole suite in plain Python, slow
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n 2 -m "not slow" --hypothesis-profile=nojit
 
-test-train: $(TRAIN) ## what needs torch: Stable-Baselines3 and the examples
-	$(PY) -m pytest -q tests/env/test_sb3.py tests/test_examples.py llmqgym/sb3.py
+test-train: $(TRAIN) ## what needs torch: Stable-Baselines3, the agents and the examples
+	$(PY) -m pytest -q tests/env/test_sb3.py tests/test_examples.py tests/agents llmqgym/sb3.py agents
 
 # Beside the pinned one, in environments of their own.
 GYMNASIUMS := 1.1.1 1.2.2

@@ -129,7 +129,7 @@ def _show(sim: Any, agent: Any) -> None:
 
 
 @helper
-def _step(sim: Any, agent: Any) -> bool:
+def step(sim: Any, agent: Any) -> bool:
     """Whether the step is over, and the server not waiting for the border."""
     outcome = Outcome.DECISION.value
     if agent.command == Command.GO_ON:
@@ -162,7 +162,7 @@ def act(agents: np.ndarray) -> int:
     for place in range(len(agents)):
         agent = agents[place]
         ask_for_those_after(agents, place)
-        if agent.command != Command.PASS_OVER and not _step(simulator_at(agent.simulator, 0), agent):
+        if agent.command != Command.PASS_OVER and not step(simulator_at(agent.simulator, 0), agent):
             num_waiting += 1
     return num_waiting
 
