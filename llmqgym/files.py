@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from llmqgym.errors import InputError
 
@@ -36,6 +36,15 @@ def check_outputs(paths: Iterable[str | os.PathLike[str] | None], inputs: Iterab
         _check_target(str(path), target)
 
 
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it. Raises OutputError."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"cannot make the folder {str(path)!r}: {reason}: choose another place.") from error
+
+
 @contextmanager
 def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
     """Open `path` for writing UTF-8 text, gzip if its name ends in .gz.
@@ -58,6 +67,18 @@ def atomic_text(path: str | os.PathLike[str]) -> Iterator[TextIO]:
         else:
             _check_target(str(path), target)
             yield from _through_temporary(target)
+    except OSError as error:
+        raise _failed(str(path), error) from error
+
+
+@contextmanager
+def atomic_bytes(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """`atomic_text` for bytes, which are never compressed. Raises OutputError for any OSError."""
+    target = Path(os.path.realpath(path))
+    try:
+        _check_target(str(path), target)
+        with _temporary(target) as temporary, open(temporary, "xb") as raw:
+            yield raw
     except OSError as error:
         raise _failed(str(path), error) from error
 
@@ -89,10 +110,16 @@ def write_json(path: str | os.PathLike[str], document: dict[str, Any]) -> None:
 
 
 def _through_temporary(target: Path) -> Iterator[TextIO]:
+    with _temporary(target) as temporary, open(temporary, "xb") as raw:
+        yield from _encoded(raw, gz=target.name.endswith(".gz"))
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    """A path in the same folder, whose file takes the place of `target` when all is well and else is removed."""
     temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as raw:
-            yield from _encoded(raw, gz=target.name.endswith(".gz"))
+        yield temporary
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
         os.replace(temporary, target)

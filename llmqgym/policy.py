@@ -142,6 +142,13 @@ class Policy:
         return self.rekey or any(hook is not None for hook in (self.fit, self.preempt, self.mix_key, self.begin))
 
     def settings(self) -> dict[str, Any]:
-        """Everything but the functions, for reports."""
-        hooks = {*self.hooks(), "mix_key"}
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hooks}
+        """Everything but the functions: for reports, and to tell policies apart.
+
+        >>> Policy("static", mix="prefill_first").settings()["mix"], Policy("fcfs", wake=3.0).settings()["wake"]
+        ('prefill_first', 3.0)
+        """
+        hooks = {*self.hooks(), "mix_key"} - {"mix"}
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        if not callable(self.wake) and self.wake is not None:
+            hooks -= {"wake"}
+        return {name: value for name, value in given.items() if name not in hooks}

@@ -1,4 +1,4 @@
-"""`llmqgym leaderboard`: every policy on the same arrivals, with intervals and certified bounds; verify a board."""
+"""`llmqgym leaderboard`: every policy on the same arrivals, with intervals and certified bounds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmqgym.cli.report import check_extras, report, show_report
+from llmqgym.cli.submit import submit
+from llmqgym.cli.verify import verify
+
 if TYPE_CHECKING:
     from llmqgym.leaderboard.make import Maker
     from llmqgym.leaderboard.suite import Suite
-    from llmqgym.leaderboard.verify import Replay, Verdict
 
 Text = str | None
 Texts = list[str] | None
@@ -22,6 +25,8 @@ _LIST = "with commas, or several times"
 _WIDTH = 200
 
 app = typer.Typer(help="Every policy on the same arrivals, with intervals and certified bounds.")
+for command in (verify, report, submit):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
@@ -45,6 +50,10 @@ def leaderboard(
     ray: Annotated[bool, typer.Option("--ray", help="Run on Ray: a local one, or that of --ray-address.")] = False,
     ray_address: Annotated[Text, typer.Option(help="Join the Ray cluster at this address.")] = None,
     show: Annotated[Texts, typer.Option(help=f"Print these metrics, {_LIST}. Default: mean and p99 e2e.")] = None,
+    plots: Annotated[bool, typer.Option("--plots", help="Also draw PNGs, with the extra plots.")] = False,
+    tensorboard: Annotated[
+        Text, typer.Option(help="Also write a TensorBoard run for each policy here, with the extra train.")
+    ] = None,
     out: Annotated[Text, typer.Option(help="Folder of the results. Default: leaderboard-SUITE.")] = None,
 ) -> None:
     """Run policies on the same arrivals and print the mean board and the tail board.
@@ -60,31 +69,13 @@ def leaderboard(
         suite, _split(scenarios), _specs(policies), trace, profile, _loads(rho), predictor, seeds, requests, stability
     )
     metrics = _metrics(_split(show))
+    check_extras(plots=plots, tensorboard=tensorboard)
     maker = Maker(chosen, make_contestant, out or f"leaderboard-{chosen.name}")
     _run(maker, jobs=jobs, ray=ray or ray_address is not None, address=ray_address)
-    document = maker.write(_command())
-    _print(document, metrics)
+    document = maker.write(command_line())
+    print_board(document, metrics)
     typer.echo(f"in {maker.store.folder}: leaderboard.json, leaderboard.csv, board.csv")
-
-
-@app.command()
-def verify(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The folder of a leaderboard.")],
-    rows: Annotated[int, typer.Option(help="Replay so many runs, chosen at random.")] = 10,
-    everything: Annotated[bool, typer.Option("--all", help="Replay all of them.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Of the choice.")] = None,
-) -> None:
-    """Make a board again from its stored runs, and some of these from nothing; exit code 1 if a bit differs."""
-    from llmqgym.cli.contestants import make_contestant
-    from llmqgym.leaderboard.verify import verify
-
-    def on_start(changes: list[str], num: int) -> None:
-        for change in changes:
-            typer.secho(f"note: {change}", fg="yellow")
-        typer.echo(f"replaying {num} of the stored results")
-
-    verdict = verify(folder, make_contestant, None if everything else rows, seed, on_start, _say)
-    _conclude(verdict)
+    show_report(document, maker.store.folder, plots=plots, tensorboard=tensorboard)
 
 
 def _suite(
@@ -145,7 +136,7 @@ def _metrics(names: list[str]) -> list[str]:
     return names or ["mean_e2e_s", "p99_e2e_s"]
 
 
-def _command() -> str:
+def command_line() -> str:
     """The command that makes this board again."""
     import shlex
     import sys
@@ -166,7 +157,7 @@ def _run(maker: Maker, *, jobs: int | None, ray: bool, address: str | None) -> N
         with waiting_for_the_kernel():
             load_kernel()
     try:
-        with _progress(missing) as on_piece:
+        with progress(missing) as on_piece:
             maker.run(jobs=jobs, ray=ray, address=address, on_piece=on_piece)
     except KeyboardInterrupt:
         done = num - len(maker.missing())
@@ -178,7 +169,7 @@ def _run(maker: Maker, *, jobs: int | None, ray: bool, address: str | None) -> N
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[Any], None] | None]:
+def progress(total: int) -> Iterator[Callable[[Any], None] | None]:
     """A bar on stderr, only on a terminal, that names what was done last."""
     import sys
 
@@ -195,7 +186,8 @@ def _progress(total: int) -> Iterator[Callable[[Any], None] | None]:
         yield lambda piece: progress.update(task, advance=1, description=escape(piece.title()))
 
 
-def _print(document: dict[str, Any], metrics: list[str]) -> None:
+def print_board(document: dict[str, Any], metrics: list[str]) -> None:
+    """A table for each metric, and what its marks mean."""
     from llmqgym.cli.output import console
     from llmqgym.leaderboard.sheet import NOTES, sheet
 
@@ -231,19 +223,3 @@ def _left_out(document: dict[str, Any]) -> list[str]:
         if cell["skipped"] is not None:
             reasons.setdefault((cell["policy"], cell["skipped"]), []).append(cell["scenario"])
     return [f"{policy} is not in {', '.join(names)}: {reason}" for (policy, reason), names in reasons.items()]
-
-
-def _say(replay: Replay) -> None:
-    if replay.differences:
-        typer.secho(f"differs: {replay.piece.title()}: {', '.join(replay.differences)}", fg="red")
-
-
-def _conclude(verdict: Verdict) -> None:
-    for part in verdict.misread:
-        typer.secho(f"not what the stored runs say: {part}", fg="red")
-    same = sum(not replay.differences for replay in verdict.replays)
-    typer.echo(f"{same} of {len(verdict.replays)} replayed results are the same, bit for bit.")
-    if verdict.holds:
-        typer.secho("the board holds.", fg="green")
-        return
-    raise typer.Exit(1)

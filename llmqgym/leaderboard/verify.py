@@ -13,9 +13,10 @@ from llmqgym.errors import InputError
 from llmqgym.files import json_text
 from llmqgym.leaderboard import board
 from llmqgym.leaderboard.contestant import MakeContestant
-from llmqgym.leaderboard.make import DOCUMENT
+from llmqgym.leaderboard.make import read_document
 from llmqgym.leaderboard.origin import changes_since
 from llmqgym.leaderboard.plan import Plan, plan_of
+from llmqgym.leaderboard.report.words import recommend
 from llmqgym.leaderboard.store import Store, as_kept
 from llmqgym.leaderboard.suite import read_settings
 from llmqgym.leaderboard.work import Piece, do
@@ -62,7 +63,7 @@ def verify(
     if num_rows is not None and num_rows < 1:
         raise InputError(f"rows is {num_rows}: give 1 or more, or leave it out for 10.")
     store = Store(folder)
-    told = _document(store.folder)
+    told = read_document(store.folder)
     plan = plan_of(read_settings(told["settings"]), make_contestant)
     kept = _kept(store, plan, told)
     changes = changes_since(told)
@@ -79,17 +80,6 @@ def verify(
         if on_replay is not None:
             on_replay(replays[-1])
     return Verdict(changes, misread, replays)
-
-
-def _document(folder: Path) -> dict[str, Any]:
-    path = folder / DOCUMENT
-    try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): name the folder of a leaderboard (--out).") from error
-    if not isinstance(told, dict) or not isinstance(told.get("settings"), dict) or "pieces" not in told:
-        raise InputError(f"{path} is not the document of a leaderboard: name the folder that --out was.")
-    return told
 
 
 def _kept(store: Store, plan: Plan, told: dict[str, Any]) -> list[dict[str, Any]]:
@@ -121,6 +111,8 @@ def _misread(told: dict[str, Any], made: dict[str, Any]) -> list[str]:
             if row != row_again:
                 where = ", ".join(str(row[key]) for key in ("scenario", "policy", "name", "spec") if key in row)
                 found.append(f"{name}: {where}: {', '.join(_unequal(row, row_again))}")
+    if told.get("recommendation") != json.loads(json_text(recommend(again))):
+        found.append("recommendation")
     return found
 
 
