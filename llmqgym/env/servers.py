@@ -19,7 +19,7 @@ from llmqgym.kernel import tables
 from llmqgym.kernel.act import Command, act
 from llmqgym.kernel.compile import address_of_hook
 from llmqgym.kernel.iteration_time import MAX_JUMP
-from llmqgym.kernel.memory import address_of
+from llmqgym.kernel.memory import address_of, zeros
 from llmqgym.kernel.observe import SERVER_FIELDS, make_observe
 from llmqgym.kernel.reward import TERM_NAMES
 from llmqgym.kernel.tables import Outcome
@@ -28,7 +28,6 @@ from llmqgym.simulator import Simulator
 
 #: Requests in the system that there is room for at first: small tables stay in the processor's cache.
 _FIRST_ROWS = 256
-_CACHE_LINE = 64
 #: Of the arena for each server; tables larger than this (departures) stay outside.
 _BYTES_A_SERVER, _LARGE = 224 << 10, 128 << 10
 
@@ -45,16 +44,16 @@ class Arena:
     server needs lies together. What finds no place there gets memory of its own."""
 
     def __init__(self, num_bytes: int) -> None:
-        self._bytes = np.zeros(num_bytes, np.uint8)
+        self._bytes = zeros(num_bytes, np.dtype(np.uint8))
         self._used = 0
 
     def take(self, rows: int, dtype: np.dtype[Any]) -> NDArray[Any]:
         """A table of zeros, on a cache line of its own."""
-        size = -(-rows * np.dtype(dtype).itemsize // _CACHE_LINE) * _CACHE_LINE
+        size = -(-rows * dtype.itemsize // tables.CACHE_LINE_BYTES) * tables.CACHE_LINE_BYTES
         if size > _LARGE or self._used + size > len(self._bytes):
-            return np.zeros(rows, dtype)
+            return zeros(rows, dtype)
         start, self._used = self._used, self._used + size
-        return self._bytes[start : start + rows * np.dtype(dtype).itemsize].view(dtype)
+        return self._bytes[start : start + rows * dtype.itemsize].view(dtype)
 
 
 class Servers:
@@ -72,7 +71,7 @@ class Servers:
         self.config = config
         size = len(SERVER_FIELDS) + len(config.waiting_fields) * config.window
         size += len(config.running_fields) * config.running
-        self.agents = np.zeros(num, tables.AGENT)
+        self.agents = zeros(num, tables.AGENT)
         self._blank = np.zeros(num, tables.AGENT)  # as an episode begins
         self._pairs = [
             (np.zeros((num, size), np.float32), np.zeros((num, config.num_actions), np.int8)) for _ in range(buffers)
@@ -226,25 +225,26 @@ class Servers:
         self.simulators[place].restart(episode.profile, episode.looks_seed)
         self.agents[place] = self._blank[place]
         self.simulators[place].feed(episode.requests)
-        self.agents["command"] = Command.PASS_OVER
         self.agents["command"][place] = Command.GO_ON
-        self.act()
+        if act(self.agents[place : place + 1]):
+            self._attend(place, place + 1)
 
     def act(self) -> None:
         """Step every server by its `command`: 0 .. A - 1, or a Command."""
         if act(self.agents):
-            self._attend()
+            self._attend(0, len(self))
 
-    def _attend(self) -> None:
-        """Help the servers that ask for room or blocks, until every step is over."""
+    def _attend(self, first: int, end: int) -> None:
+        """Help those of these servers that ask for room or blocks, until every step is over."""
+        agents = self.agents[first:end]
         while True:
-            outcomes, waiting = self.agents["outcome"], self.agents["command"] != Command.PASS_OVER
+            outcomes, waiting = agents["outcome"], agents["command"] != Command.PASS_OVER
             waiting &= (outcomes > Outcome.HORIZON) & (outcomes != Outcome.DECISION)
             for place in np.flatnonzero(waiting).tolist():
-                self.simulators[place].attend(Outcome(int(outcomes[place])))
-                self.fit_heaps(place)
-            self.agents["command"] = np.where(waiting, int(Command.GO_ON), int(Command.PASS_OVER))
-            if not act(self.agents):
+                self.simulators[first + place].attend(Outcome(int(outcomes[place])))
+                self.fit_heaps(first + place)
+            agents["command"] = np.where(waiting, int(Command.GO_ON), int(Command.PASS_OVER))
+            if not act(agents):
                 return
 
     def waiting_rows(self, place: int) -> NDArray[np.int64]:

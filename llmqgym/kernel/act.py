@@ -14,6 +14,7 @@ import numpy as np
 
 from llmqgym.kernel import agent as seat
 from llmqgym.kernel import reward, window
+from llmqgym.kernel.ahead import ask_for_those_after
 from llmqgym.kernel.batch import admit, preempting_helps, tokens_on_entry
 from llmqgym.kernel.hooks import call_service
 from llmqgym.kernel.jit import entry_point, helper
@@ -160,6 +161,7 @@ def act(agents: np.ndarray) -> int:
     num_waiting = 0
     for place in range(len(agents)):
         agent = agents[place]
+        ask_for_those_after(agents, place)
         if agent.command != Command.PASS_OVER and not step(simulator_at(agent.simulator, 0), agent):
             num_waiting += 1
     return num_waiting

@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 from llmqgym.kernel import tables
@@ -38,6 +38,14 @@ def address_of_rows(rows: Rows) -> int:
     lies; the caller keeps them alive."""
     _ARRAYS[-id(rows)] = rows
     return -id(rows)
+
+
+def zeros(rows: int, dtype: np.dtype) -> np.ndarray:
+    """A table of zeros that begins with a cache line."""
+    size = rows * dtype.itemsize
+    memory = np.zeros(size + tables.CACHE_LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % tables.CACHE_LINE_BYTES
+    return memory[start : start + size].view(dtype)
 
 
 def row_reader(dtype: np.dtype) -> Callable[[int, int], Any]:
@@ -156,6 +164,28 @@ block_at = row_reader(tables.BLOCK)
 node_at = row_reader(tables.NODE)
 agent_at = row_reader(tables.AGENT)
 simulator_at = row_reader(tables.SIMULATOR)
+
+
+def prefetch(address: int) -> None:
+    """Ask the memory for the cache line at an address, without waiting; any address will do."""
+
+
+@intrinsic
+def _prefetch(_context: Any, address: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        word, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        options = [ir.Constant(word, each) for each in (0, 3, 1)]  # to read, to stay near, data
+        builder.call(function, [builder.inttoptr(args[0], pointer), *options])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@overload(prefetch, strict=False)
+def _compiled_prefetch(address: Any) -> Any:
+    return lambda address: _prefetch(address)
 
 
 def visible(sim: Any) -> Any:
