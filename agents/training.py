@@ -6,6 +6,7 @@ TensorBoard reads. Whoever wants to hear of it passes a `Listener`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -21,7 +22,10 @@ from agents.config import AgentConfig
 from agents.evaluation import HeldOut, Measured
 from agents.making import make_env, make_held_out, make_model
 from agents.teachers import make_teacher
+from llmqgym import __version__
+from llmqgym.errors import InputError
 from llmqgym.files import write_json
+from llmqgym.kernel import tables
 from llmqgym.policy import Policy
 
 _CONFIG, _CURVE = "config.json", "curve.json"
@@ -173,6 +177,7 @@ class Run:
         if model.device.type == "cuda":
             learner["cuda"] = torch.cuda.get_rng_state()
         state = {
+            "version": version(),
             "env": self.env.state(),
             "model": model.state(),
             "num_updates": self.num_updates,
@@ -183,9 +188,14 @@ class Run:
         write_json(self.folder / _CURVE, self.document())
 
     def restore(self) -> None:
-        """Go on from the folder's checkpoint. Raises InputError where there is none."""
+        """Go on from the folder's checkpoint. Raises InputError where there is none, or one of another version: servers
+        in the middle of their episodes are as the kernel has them."""
         learner, state = read_checkpoint(self.folder, "cpu")
         model = self.model
+        if state.get("version") != version():
+            raise InputError(
+                f"{self.folder} was begun with another version of llmqgym: go on with that one, or begin anew."
+            )
         model.policy.load_state_dict(learner["policy"])
         model.policy.optimizer.load_state_dict(learner["optimizer"])
         if "teacher" in learner:
@@ -197,6 +207,13 @@ class Run:
         torch.set_rng_state(learner["torch"])
         if "cuda" in learner and model.device.type == "cuda":
             torch.cuda.set_rng_state(learner["cuda"].cpu())
+
+
+def version() -> str:
+    """Of the records that a server's state is made of, and their order."""
+    records = [getattr(tables, name) for name in dir(tables)]
+    described = [str(each.descr) for each in records if isinstance(each, np.dtype) and each.names]
+    return f"{__version__} {hashlib.sha256(' '.join(described).encode()).hexdigest()[:16]}"
 
 
 def config_document(folder: Path) -> dict[str, Any]:

@@ -146,7 +146,9 @@ def test_killed_and_resumed_is_straight_through_bit_for_bit(tmp_path: Path) -> N
     assert curves[0] == curves[1]
 
 
-def test_a_checkpoint_holds_no_code_and_there_is_always_a_whole_one(tmp_path: Path) -> None:
+def test_a_checkpoint_holds_no_code_and_there_is_always_a_whole_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Run(small(tmp_path), tmp_path / "run", make_policy)
     run.start(Silent())
     folders = [each for each in (tmp_path / "run").glob("checkpoint-*") if each.is_dir()]
@@ -161,6 +163,10 @@ def test_a_checkpoint_holds_no_code_and_there_is_always_a_whole_one(tmp_path: Pa
     assert "policy" in learner
     run.save()
     assert not half.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("agents.training.version", lambda: "another")
+        with pytest.raises(InputError, match="another version"):
+            run.restore()
     with pytest.raises(InputError, match="no checkpoint"):
         read_checkpoint(tmp_path / "nowhere", "cpu")
 
