@@ -77,12 +77,14 @@ class LearningConfig:
     teacher_kl: float = 0.0
     entropy_weight: float = 0.0
     final_entropy_weight: float | None = None  # it moves there linearly; below 0 the policy is made to decide itself
+    entropy_moves_from: float = 0.0  # after this share of the run
     value_weight: float = 0.5
     max_grad_norm: float = 0.5
     reward_scale: float = 1.0
     values_only: int = 0  # updates at the beginning that leave the policy as it is
 
     def __post_init__(self) -> None:
+        check_real("entropy_moves_from", self.entropy_moves_from, 0.0, 0.999)
         for name, least in (("learning_rate", 0.0), ("final_learning_rate", 0.0), ("trace_s", 1e-6)):
             check_real(name, getattr(self, name), least, 1e9)
 

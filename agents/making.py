@@ -56,6 +56,7 @@ def make_model(config: AgentConfig, env: Any, device: str) -> TimedPPO:
         clip_range=learning.clip,
         ent_coef=learning.entropy_weight,
         final_ent_coef=learning.final_entropy_weight,
+        ent_coef_moves_from=learning.entropy_moves_from,
         vf_coef=learning.value_weight,
         max_grad_norm=learning.max_grad_norm,
         target_kl=learning.target_kl,

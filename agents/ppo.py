@@ -39,8 +39,8 @@ _RECENT = 100
 
 class TimedPPO(MaskablePPO):
     """Takes what MaskablePPO takes, and `horizon_s`, `trace_s`, `copies` (`TimedRolloutBuffer`); `reward_scale`, by
-    which rewards are multiplied; `teacher_kl`; `final_ent_coef`, to which `ent_coef` moves over a run; and
-    `learn_values_only` updates that leave the policy as it is.
+    which rewards are multiplied; `teacher_kl`; `final_ent_coef`, to which `ent_coef` moves after a share
+    `ent_coef_moves_from` of a run; and `learn_values_only` updates that leave the policy as it is.
 
     The environment is an `llmqgym.sb3.SB3VecEnv` with flat observations. `statistics` has what the last update came to.
     """
@@ -59,12 +59,13 @@ class TimedPPO(MaskablePPO):
         reward_scale: float = 1.0,
         teacher_kl: float = 0.0,
         final_ent_coef: float | None = None,
+        ent_coef_moves_from: float = 0.0,
         learn_values_only: int = 0,
         **settings: Any,
     ) -> None:
         timing = {"horizon_s": horizon_s, "trace_s": trace_s, "copies": copies}
         self.reward_scale, self.teacher_kl, self.learn_values_only = reward_scale, teacher_kl, learn_values_only
-        self.final_ent_coef = final_ent_coef
+        self.final_ent_coef, self.ent_coef_moves_from = final_ent_coef, ent_coef_moves_from
         self.num_updates = 0
         self.stride = 1.0  # the policy's learning rate as a multiple of the schedule's
         self.teacher: SchedulingPolicy | None = None
@@ -305,8 +306,12 @@ class TimedPPO(MaskablePPO):
         return objective, figures
 
     def _entropy_weight(self) -> float:
-        last = self.ent_coef if self.final_ent_coef is None else self.final_ent_coef
-        return last + (self.ent_coef - last) * self._current_progress_remaining
+        """Now: it moves linearly, once its time has come."""
+        if self.final_ent_coef is None:
+            return float(self.ent_coef)
+        gone = 1.0 - self._current_progress_remaining
+        share = max(gone - self.ent_coef_moves_from, 0.0) / (1.0 - self.ent_coef_moves_from)
+        return float(self.ent_coef + share * (self.final_ent_coef - self.ent_coef))
 
     def _report(self, found: list[dict[str, Tensor]], data: dict[str, Tensor], num_open: int) -> None:
         buffer = self.rollout_buffer
