@@ -6,7 +6,7 @@ DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
 RAY := .venv-ray
 
-.PHONY: demo test test-all check test-nojit test-train test-ray validate bench profiles gif clean help
+.PHONY: demo test test-all check test-nojit test-train test-ray validate bench experiments profiles gif clean help
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,10 @@ bench: $(STAMP) ## the kernel against its C twin, each policy's cost, runs of up
 	$(VENV)/bin/llmqgym bench --markdown docs/results.md
 	$(PY) benchmarks/policies.py --markdown docs/results.md
 	$(PY) benchmarks/scale.py --markdown docs/results.md
+
+experiments: $(STAMP) ## the studies of docs/results.md with their pictures, some ten minutes on two cores
+	for name in fifo-srpt kv-capacity preemption-overhead misprediction-price certified-gap; do \
+		$(VENV)/bin/llmqgym experiment $$name --markdown docs/results.md || exit 1; done
 
 gif: $(DEV) ## draw docs/environment.gif, the environment's picture
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[plots,render]"

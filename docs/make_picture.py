@@ -1,20 +1,16 @@
 """Draw docs/policies.svg: mean response time against load for the baselines, on the built-in chat traffic.
 
-Run: python docs/make_picture.py (needs the extra `plots`). The README shows the result.
+Run: python docs/make_picture.py. The README shows the result.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("svg")
-import matplotlib.pyplot as plt
-
 from baselines.registry import make_policy
 from llmqgym.config import ServerConfig
 from llmqgym.run import simulate
+from llmqgym.svg import Panel, Scale, legend, page, spanning
 from llmqgym.workload.generate import poisson_lognormal
 from llmqgym.workload.predictors import apply_predictor
 
@@ -42,30 +38,19 @@ def mean_e2e_s(policy: str, rate_per_s: float) -> float:
 
 
 def main() -> None:
-    plt.rcParams.update(
-        {"font.size": 11, "svg.hashsalt": "llmqgym", "axes.spines.top": False, "axes.spines.right": False}
-    )
-    figure, axes = plt.subplots(figsize=(9.6, 4.2))
+    lines = {policy: [(rate, mean_e2e_s(policy, rate)) for rate in RATES_PER_S] for policy in SHOWN}
+    times = [time for line in lines.values() for _, time in line]
+    panel = Panel(62, 34, 560, 300, Scale(RATES_PER_S[0], RATES_PER_S[-1]), spanning(times, log=True))
+    title = "Chat traffic on one A100 with Llama-3-8B, 96 slots, 8,000 KV blocks"
+    parts = panel.frame(title, "requests per second", "mean response time, s")
+    entries = []
     for policy, colour in SHOWN.items():
         oracle = make_policy(policy).oracle
-        line = axes.plot(
-            RATES_PER_S,
-            [mean_e2e_s(policy, rate) for rate in RATES_PER_S],
-            color=colour,
-            linewidth=2,
-            linestyle=":" if oracle else "-",
-            marker="o",
-            markersize=3.5,
-        )[0]
-        line.set_label(policy + (" (oracle)" if oracle else ""))
-    axes.set_yscale("log")
-    axes.set_xlabel("requests per second")
-    axes.set_ylabel("mean response time, s")
-    axes.set_title("Chat traffic on one A100 with Llama-3-8B, 96 slots, 8,000 KV blocks", fontsize=11, loc="left")
-    axes.grid(visible=True, axis="y", alpha=0.25)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.6))
-    figure.tight_layout()
-    figure.savefig(Path(__file__).parent / "policies.svg", metadata={"Date": None})
+        dash = "2 3" if oracle else ""
+        parts += panel.line(lines[policy], colour, dash)
+        entries.append((policy + (" (oracle)" if oracle else ""), colour, dash))
+    svg = page(820, 375, [*parts, *legend(640, 120, entries)])
+    (Path(__file__).parent / "policies.svg").write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from llmqgym.errors import InputError
 from llmqgym.kernel.compile import address_of_hook
@@ -24,6 +24,9 @@ from llmqgym.run import RunResult, simulate
 from llmqgym.scenario import ScenarioConfig
 from llmqgym.simulator import load_kernel
 from llmqgym.traffic import at_load, build_workload
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _LOOK_S = 0.1  # between two looks at how far the processes are
 _PATIENCE_S = 1.5  # what it costs to start a pool, whose processes import and load everything anew
@@ -52,10 +55,62 @@ def run_all(
     tell = on_progress or (lambda done: None)
     if num <= 1:
         return _in_turn(scenarios, work, math.inf, tell)
-    _prepare(scenarios, make_policy)
+    prepare({scenario.policy for scenario in scenarios}, make_policy)
     done = _in_turn(scenarios, work, _PATIENCE_S, tell) if processes is None else []
     rest = scenarios[len(done) :]
     return done + _side_by_side(rest, work, min(num, len(rest)), lambda more: tell(len(done) + more)) if rest else done
+
+
+def each(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    processes: int | None = None,
+    on_done: Callable[[int], None] | None = None,
+) -> list[Result]:
+    """function(item) for each of the items, in their order; `processes` and what it asks of a script as in `run_all`.
+
+    `function` and items have to be picklable, and whatever is compiled should be in its cache (`prepare`). `on_done` is
+    told how many are done. Raises what `function` raises, the first that comes.
+    """
+    if processes is not None and processes < 1:
+        raise InputError(f"processes is {processes}: give 1 or more, or leave it out for one for each CPU.")
+    num = min(len(items), num_cpus() if processes is None else processes)
+    tell = on_done or (lambda done: None)
+    if num <= 1:
+        results = []
+        for item in items:
+            results.append(function(item))
+            tell(len(results))
+        return results
+    try:
+        with ProcessPoolExecutor(num, multiprocessing.get_context("spawn"), initializer=_watch_parent) as pool:
+            try:
+                with out_of_reach_of_interrupts():
+                    calls = [pool.submit(function, item) for item in items]
+                for done, call in enumerate(as_completed(calls), 1):
+                    call.result()
+                    tell(done)
+                return [call.result() for call in calls]
+            finally:
+                pool.shutdown(cancel_futures=True)
+    except BrokenProcessPool as error:
+        raise _broken(num) from error
+
+
+def prepare(specs: Iterable[str], make_policy: Callable[[str], Policy]) -> None:
+    """Have all that is compiled in its cache before several processes want it, and refuse what cannot reach them."""
+    try:
+        pickle.dumps(make_policy)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"make_policy cannot be handed to another process ({error}): define it at the top of a module, or give "
+            "processes=1."
+        ) from error
+    load_kernel()
+    for spec in dict.fromkeys(specs):
+        for kind, hook in make_policy(spec).hooks().items():
+            address_of_hook(kind, hook)
 
 
 def describe(result: RunResult, scenario: ScenarioConfig, load: dict[str, Any] | None) -> dict[str, Any]:
@@ -121,21 +176,6 @@ def _in_turn(
     return documents
 
 
-def _prepare(scenarios: Sequence[ScenarioConfig], make_policy: Callable[[str], Policy]) -> None:
-    """Have all that is compiled in its cache before several processes want it, and refuse what cannot reach them."""
-    try:
-        pickle.dumps(make_policy)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"make_policy cannot be handed to another process ({error}): define it at the top of a module, or give "
-            "processes=1."
-        ) from error
-    load_kernel()
-    for spec in {scenario.policy for scenario in scenarios}:
-        for kind, hook in make_policy(spec).hooks().items():
-            address_of_hook(kind, hook)
-
-
 def _side_by_side(
     scenarios: Sequence[ScenarioConfig], work: _Work, num: int, on_progress: Callable[[float], None]
 ) -> list[dict[str, Any]]:
@@ -154,10 +194,14 @@ def _side_by_side(
                 board.stop.value = True
                 pool.shutdown(cancel_futures=True)
     except BrokenProcessPool as error:
-        raise InputError(
-            f"one of {num} processes ended before its run did: if memory was short, give fewer processes; in a script, "
-            'call run_all below `if __name__ == "__main__":`.'
-        ) from error
+        raise _broken(num) from error
+
+
+def _broken(num: int) -> InputError:
+    return InputError(
+        f"one of {num} processes ended before its run did: if memory was short, give fewer processes; in a script, "
+        'call run_all below `if __name__ == "__main__":`.'
+    )
 
 
 def _gather(
@@ -205,6 +249,10 @@ _boards: list[_Board] = []  # of a process in a pool, one
 def _enter(board: _Board) -> None:
     """The first thing that a process of a pool does."""
     _boards.append(board)
+    _watch_parent()
+
+
+def _watch_parent() -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 

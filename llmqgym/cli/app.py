@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from llmqgym import __version__
 from llmqgym.cli.bench import bench
 from llmqgym.cli.bound import bound
+from llmqgym.cli.experiment import experiment
 from llmqgym.cli.leaderboard import app as leaderboard_app
 from llmqgym.cli.listing import list_names
 from llmqgym.cli.load import load
@@ -51,6 +52,7 @@ app.command()(load)
 app.command()(bound)
 app.command()(theory)
 app.command()(validate)
+app.command()(experiment)
 app.command("list")(list_names)
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(policy_app, name="policy")

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import os
-import platform
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from llmqgym import __version__
+from llmqgym.machine import machine
 from llmqgym.validation.check import Outcome, Verdict
 from llmqgym.validation.groups import GROUPS
-
-
-def machine() -> str:
-    """Processor, number of CPUs, system, Python."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [
-            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        cpu = names[0] if names else cpu
-    return f"{cpu}, {os.cpu_count()} CPUs, {platform.system()} {platform.machine()}, Python {platform.python_version()}"
 
 
 def document(outcomes: Sequence[Outcome], command: str, quick: bool, wall_s: float) -> dict[str, Any]:
