@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from llmqgym.hardware.integers import IntegerProfile
 from llmqgym.kernel import prefix_cache, refreshing, tables
 from llmqgym.kernel.compile import address_of_hook
 from llmqgym.kernel.iteration_time import MAX_JUMP
-from llmqgym.kernel.memory import address_of
+from llmqgym.kernel.memory import address_of, zeros
 from llmqgym.kernel.step import advance, advance_inlining, advance_service, close, rebuild_buckets
 from llmqgym.kernel.tables import HORIZON_PS, PS_PER_S, Outcome
 from llmqgym.policy import MISSES, MIXES, MODES, Policy
@@ -56,7 +57,7 @@ class Simulator:
         inline: bool = False,
         capacity: int = 1024,
         departures: int | None = None,
-        allocate: Allocate = np.zeros,
+        allocate: Allocate = zeros,
         looks: Looks | None = None,
         hashes: PromptHashes | None = None,
     ) -> None:
@@ -72,6 +73,7 @@ class Simulator:
         self._outcome = Outcome.PAUSED
         sim = self.record
         self._set_server(sim, server, profile)
+        self._profile: IntegerProfile | None = profile
         self._set_policy(sim, policy, inline)
         sim.step_by_step = int(step_by_step or log or server.prefix_caching)
         sim.until_ps = until_ps
@@ -90,7 +92,7 @@ class Simulator:
             self._place("departures", allocate(departures, tables.DEPARTURE))
             self._note("departures_capacity", departures)
         self._grow(capacity)
-        self._allocate = np.zeros
+        self._allocate = zeros
         if log:
             self._place("log", np.zeros(3 * 65_536, np.int64))
             self._note("log_capacity", len(self._arrays["log"]))
@@ -99,9 +101,10 @@ class Simulator:
         """Back to an empty server at time 0; tables that have grown stay as large. Another `profile` (of the same
         block size) takes the place of the old one, and with it its KV and host blocks where the server's settings
         leave them open; `looks_seed` is that of refreshed predictions."""
-        if profile is not None:
+        if profile is not None and profile is not self._profile:
             self._set_server(self._empty[0], self._server, profile)
             self._place_profile(profile)
+            self._profile = profile
         if looks_seed is not None:
             self._arrays["refreshing"]["seed"] = looks_seed
         self._simulators[0] = self._empty[0]
@@ -132,8 +135,11 @@ class Simulator:
         """Go on from the `state` of a simulator of the same settings, of this process or another."""
         addresses = {name: self.record[name] for name in self._empty.dtype.names or () if _is_address(name)}
         self._simulators[0], self._empty[0] = state["record"][0], state["empty"][0]
+        self._profile = None  # another than today's may be in these
         for name, address in addresses.items():
             self._note(name, address)
+        for name in ("profile", "profile_table"):
+            self._arrays.pop(name, None)  # which others share
         for name, array in state["arrays"].items():
             mine = self._arrays.get(name)
             if mine is None or mine.shape != array.shape:
@@ -145,7 +151,7 @@ class Simulator:
                 self._place(name, mine)
         self._arrays["profile"]["table"] = address_of(self._arrays["profile_table"])
         self._departed, self._log_sink = [rows.view(tables.DEPARTURE) for rows in state["departed"]], state["log"]
-        self._outcome = state["outcome"]
+        self._outcome = Outcome(state["outcome"])
 
     @property
     def address(self) -> int:
@@ -157,6 +163,11 @@ class Simulator:
         self._note("agent", address)
         self._set_services(self._empty[0], services)
         self._set_services(self.record, services)
+
+    def advance_by(self, kernel: Callable[[np.ndarray, int, int], int]) -> None:
+        """Let `kernel` advance the run, in place of the one that asks the policy alone: it is called with the record in
+        SIMULATOR[1], 0, and at most how many compositions (or decisions) to make, and answers an Outcome."""
+        self._kernel = kernel
 
     def request(self, row: int) -> Any:
         """The REQUEST record in a row."""
@@ -180,6 +191,8 @@ class Simulator:
         sim.watermark_blocks = server.watermark_blocks(blocks)
         for name in ("block_size", "max_running", "max_batched_tokens", "long_prefill_token_threshold"):
             setattr(sim, name, getattr(server, name))
+        power_of_two = server.block_size & (server.block_size - 1) == 0
+        sim.block_bits = server.block_size.bit_length() if power_of_two else 0
         sim.chunked_prefill = int(server.chunked_prefill)
         sim.reserve_full_isl = int(server.reserve_full_isl)
         sim.swap_overlap = int(server.swap_overlap)
@@ -259,14 +272,7 @@ class Simulator:
         self._note(name, address_of(array))
 
     def _place_profile(self, profile: IntegerProfile) -> None:
-        table = np.array(profile.table, np.int64)
-        self._arrays["profile_table"] = table
-        row = np.zeros(1, tables.PROFILE)
-        for name in tables.PROFILE.names or ():
-            if name.endswith("_ps"):
-                row[name] = getattr(profile, name.removesuffix("_ps"))
-        row["tile_tokens"] = profile.tile
-        row["table"], row["table_len"] = address_of(table), len(table)
+        row, self._arrays["profile_table"] = _profile_tables(profile)
         self._place("profile", row)
 
     def _grow(self, capacity: int) -> None:
@@ -432,6 +438,19 @@ class Simulator:
     def totals(self) -> Totals:
         """Counters and integrals so far."""
         return Totals.of(self.record, self._outcome.name.lower())
+
+
+@lru_cache(maxsize=64)
+def _profile_tables(profile: IntegerProfile) -> tuple[np.ndarray, np.ndarray]:
+    """PROFILE[1] and its table of tokens, shared by all servers on this hardware: in the cache once."""
+    table = np.array(profile.table, np.int64)
+    row = np.zeros(1, tables.PROFILE)
+    for name in tables.PROFILE.names or ():
+        if name.endswith("_ps"):
+            row[name] = getattr(profile, name.removesuffix("_ps"))
+    row["tile_tokens"] = profile.tile
+    row["table"], row["table_len"] = address_of(table), len(table)
+    return row, table
 
 
 def _is_address(name: str) -> bool:

@@ -18,6 +18,9 @@ from llmqgym.errors import unknown
 from llmqgym.kernel.reward import TERM_NAMES
 from llmqgym.kernel.tables import PS_PER_S, Outcome
 
+#: As plain numbers: to compare with a member of an enumeration takes a tenth of a step.
+_STALLED, _HORIZON = int(Outcome.STALLED), int(Outcome.HORIZON)
+
 
 class LLMServerEnv(gym.Env[Any, Any]):
     __doc__ = page()
@@ -39,14 +42,15 @@ class LLMServerEnv(gym.Env[Any, Any]):
         self._connect()
 
     def _connect(self) -> None:
-        """Columns of the table of agents, once looked up."""
+        """Columns of the table of agents, and rows of the buffers, once looked up."""
         agents = self.servers.agents
         self._command, self._reward, self._dt_ps = agents["command"], agents["reward"], agents["dt_ps"]
         self._outcome, self._invalid = agents["outcome"], agents["invalid"]
+        self._flat, self._mask, self._terms = self.servers.observations[0], self.servers.masks[0], self.servers.terms[0]
 
     def __getstate__(self) -> dict[str, Any]:
-        columns = ("_command", "_reward", "_dt_ps", "_outcome", "_invalid")
-        return {name: value for name, value in vars(self).items() if name not in columns}
+        views = ("_command", "_reward", "_dt_ps", "_outcome", "_invalid", "_flat", "_mask", "_terms")
+        return {name: value for name, value in vars(self).items() if name not in views}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -64,7 +68,7 @@ class LLMServerEnv(gym.Env[Any, Any]):
         self._num_decisions = 0
         if self._viewer is not None:
             self._viewer.begin()
-        mask = self.servers.masks[0].copy()
+        mask = self._mask.copy()
         info = {"action_mask": mask, "drawn": dict(self.servers.drawn[0])}
         if self.render_mode == "human":
             self.render()
@@ -72,25 +76,24 @@ class LLMServerEnv(gym.Env[Any, Any]):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Carry out a command (or scores); see the class."""
-        servers = self.servers
         if self._viewer is not None:
             self._viewer.note(action)
         if self._scores:
-            servers.scores[0] = action
+            self.servers.scores[0] = action
             self._command[0] = 0
         else:
             self._command[0] = int(action)
-        servers.act()
+        self.servers.act()
         self._num_decisions += 1
-        outcome = int(self._outcome[0])
-        terminated = outcome in (Outcome.FINISHED, Outcome.STALLED)
-        truncated = not terminated and (outcome == Outcome.HORIZON or self._num_decisions == self.config.max_decisions)
-        mask = servers.masks[0].copy()
-        info = {
+        outcome = self._outcome.item(0)
+        terminated = outcome <= _STALLED
+        truncated = not terminated and (outcome == _HORIZON or self._num_decisions == self.config.max_decisions)
+        mask = self._mask.copy()
+        info: dict[str, Any] = {
             "action_mask": mask,
             "dt_s": self._dt_ps.item(0) / PS_PER_S,
             "invalid_action": self._invalid.item(0) != 0,
-            "terms": dict(zip(TERM_NAMES, servers.terms[0].tolist(), strict=True)),
+            "terms": dict(zip(TERM_NAMES, self._terms.tolist(), strict=True)),
         }
         if terminated or truncated:
             info["metrics"] = episode_metrics(self.simulator, Outcome(outcome), self.config.num_requests)
@@ -99,7 +102,7 @@ class LLMServerEnv(gym.Env[Any, Any]):
         return self._observe(mask), self._reward.item(0), terminated, truncated, info
 
     def _observe(self, mask: NDArray[Any]) -> Any:
-        flat = self.servers.observations[0].copy()
+        flat = self._flat.copy()
         return flat if self._cut is None else self._cut.one(flat, mask.copy())
 
     def action_masks(self) -> NDArray[np.bool_]:

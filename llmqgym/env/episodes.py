@@ -17,7 +17,9 @@ from llmqgym.load import Capacity
 from llmqgym.scenario import GeneratedTraffic, ScenarioConfig
 from llmqgym.traffic import build_workload, capacity_of, lengths_of, mean_rate_per_s
 from llmqgym.workload.generate import GeneratedWorkload
-from llmqgym.workload.predictors import apply_predictor, make_predictor
+from llmqgym.workload.predictors import make_predictor
+from llmqgym.workload.predictors.apply import predicted_table
+from llmqgym.workload.predictors.noise import Lognormal
 from llmqgym.workload.predictors.predictor import Looks
 from llmqgym.workload.source import PromptHashes
 from llmqgym.workload.workload import Workload, as_table
@@ -54,7 +56,11 @@ class Episodes:
                 raise InputError(
                     f"num_requests is {config.num_requests}, and the trace has {len(self._table)}: give that or less."
                 )
-        self._predictor = self._predictor_spec()
+        self._scenarios: dict[tuple[str, int | None], ScenarioConfig] = {}
+        spec = self._predictor_spec()
+        self._predictor = None if spec is None else make_predictor(spec)
+        #: How predictions are refreshed, if they are.
+        self.looks = self._find_looks()
 
     def _predictor_spec(self) -> str | None:
         """None: the predictions that the trace brings."""
@@ -64,12 +70,10 @@ class Episodes:
             return None
         return DEFAULT_PREDICTOR
 
-    @property
-    def looks(self) -> Looks | None:
-        """How predictions are refreshed, if they are."""
+    def _find_looks(self) -> Looks | None:
         if self._predictor is None or self._config.randomise.sigma is not None:
             return None
-        return make_predictor(self._predictor).looks(0)
+        return self._predictor.looks(0)
 
     @property
     def hashes(self) -> PromptHashes | None:
@@ -89,9 +93,9 @@ class Episodes:
         seed = int(rng.integers(_SEEDS))
         scenario = self._scenario_on(spec, blocks)
         requests = self._generated(scenario, rho, seed) if self._table is None else self._cut(scenario, rho, seed)
-        predictor = self._predictor if sigma is None else f"lognormal:sigma={sigma!r}"
+        predictor = self._predictor if sigma is None else Lognormal(sigma=sigma)
         if predictor is not None:
-            requests = apply_predictor(Workload("episode", requests), predictor, seed).requests
+            requests = predicted_table(requests, predictor, seed)
         looks_seed = None if self.looks is None else seed
         return Episode(requests, self._profile(spec, blocks), looks_seed, drawn)
 
@@ -114,8 +118,11 @@ class Episodes:
         return float(drawn[name])
 
     def _scenario_on(self, spec: str, blocks: int | None) -> ScenarioConfig:
-        server = dataclasses.replace(self._scenario.server, num_kv_blocks=blocks)
-        return dataclasses.replace(self._scenario, profile=spec, server=server)
+        key = (spec, blocks)
+        if key not in self._scenarios:
+            server = dataclasses.replace(self._scenario.server, num_kv_blocks=blocks)
+            self._scenarios[key] = dataclasses.replace(self._scenario, profile=spec, server=server)
+        return self._scenarios[key]
 
     def _profile(self, spec: str, blocks: int | None) -> IntegerProfile:
         """The hardware, its number of KV blocks replaced by that of the server where there is one."""

@@ -18,25 +18,27 @@ def episode_metrics(simulator: Simulator, outcome: Outcome, num_requests: int) -
     """
     record = simulator.record
     rows = simulator.departed()
-    done = rows[rows["status"] == Status.FINISHED]
-    e2e_s = (done["finish_ps"] - done["arrival_ps"]) / PS_PER_S
-    ttft_s = (done["first_token_ps"] - done["arrival_ps"]) / PS_PER_S
+    done_mask = rows["status"] == int(Status.FINISHED)
+    arrival_ps, first_token_ps, finish_ps = (
+        rows[name][done_mask] for name in ("arrival_ps", "first_token_ps", "finish_ps")
+    )
+    e2e_s, ttft_s = (finish_ps - arrival_ps) / PS_PER_S, (first_token_ps - arrival_ps) / PS_PER_S
     totals = simulator.totals()
     lost, processed = totals.lost_tokens, totals.processed_tokens
     clock_s = totals.clock_ps / PS_PER_S
     return {
         "outcome": outcome.name.lower(),
         "duration_s": clock_s,
-        "num_finished": len(done),
+        "num_finished": len(e2e_s),
         "num_rejected": totals.num_rejected,
-        "num_unfinished": int(record.num_running + record.num_waiting),
-        "num_not_arrived": num_requests - int(record.next_id),
+        "num_unfinished": int(record["num_running"] + record["num_waiting"]),
+        "num_not_arrived": num_requests - int(record["next_id"]),
         "mean_e2e_s": _mean(e2e_s),
         "p99_e2e_s": _p99(e2e_s),
         "mean_ttft_s": _mean(ttft_s),
         "p99_ttft_s": _p99(ttft_s),
         "time_in_system_s": totals.integral_requests / PS_PER_S,
-        "requests_per_s": len(done) / clock_s if clock_s > 0 else float("nan"),
+        "requests_per_s": len(e2e_s) / clock_s if clock_s > 0 else float("nan"),
         "num_preemptions": sum(totals.num_preemptions),
         "wasted_token_ratio": lost / processed if processed else 0.0,
         "num_iterations": totals.num_iterations,

@@ -25,6 +25,10 @@ from llmqgym.kernel.tables import PS_PER_S, Outcome
 Mask = NDArray[np.bool_]
 _MODES = (AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP)
 _RENDER_MODES = ("rgb_array", "ansi")
+#: As plain numbers: to compare an array with a member of an enumeration takes ten times as long.
+_STALLED, _HORIZON = int(Outcome.STALLED), int(Outcome.HORIZON)
+_RUN, _PASS_OVER = int(Command.RUN), int(Command.PASS_OVER)
+_TERM_MARKS = tuple(f"_{name}" for name in TERM_NAMES)
 
 
 class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
@@ -82,7 +86,7 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode on every server."""
         self._seed(seed)
-        self._ended[:] = False
+        self._ended = np.zeros(self.num_envs, np.bool_)
         infos: dict[str, Any] = {}
         for place in range(self.num_envs):
             self._begin(place, infos)
@@ -114,13 +118,13 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             servers.flip()
         if self.config.action == "priority":
             servers.scores[:] = actions
-            agents["command"] = Command.RUN
+            agents["command"] = _RUN
         else:
             agents["command"] = actions
-        reset_mask = self._ended.copy()
+        reset_mask = self._ended
         resets = bool(reset_mask.any())
         if resets:
-            agents["command"][reset_mask] = Command.PASS_OVER
+            agents["command"][reset_mask] = _PASS_OVER
         servers.act()
         outcomes = agents["outcome"].copy()
         rewards, dt_ps, invalid = agents["reward"].copy(), agents["dt_ps"].copy(), agents["invalid"] != 0
@@ -132,26 +136,27 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             terms[:, reset_mask] = 0.0
         ended = terminations | truncations
         infos: dict[str, Any] = {}
-        over = np.flatnonzero(ended)
+        over = np.flatnonzero(ended) if ended.any() else ()
         if self._same_step:
             for place in over:
                 final = self._info(place, dt_ps, invalid, terms) | {"metrics": self._metrics(place, outcomes)}
                 self._add_info(infos, {"final_obs": self._one(place), "final_info": final}, int(place))
                 self._begin(int(place), infos)
-            self._put(infos, ~ended, dt_ps, invalid, terms)
+            self._put(infos, ended, len(over), dt_ps, invalid, terms)
         else:
             for place in over:
                 self._add_info(infos, {"metrics": self._metrics(place, outcomes)}, int(place))
-            for place in np.flatnonzero(reset_mask):
+            begun = np.flatnonzero(reset_mask) if resets else ()
+            for place in begun:
                 self._begin(int(place), infos)
-            self._put(infos, ~reset_mask, dt_ps, invalid, terms)
+            self._put(infos, reset_mask, len(begun), dt_ps, invalid, terms)
             self._ended = ended
         self._put_masks(infos)
         return self._observations(), rewards, terminations, truncations, infos
 
     def _ends(self, outcomes: NDArray[np.int64]) -> tuple[Mask, Mask]:
         self._num_decisions += 1
-        terminations, truncations = outcomes <= Outcome.STALLED, outcomes == Outcome.HORIZON
+        terminations, truncations = outcomes <= _STALLED, outcomes == _HORIZON
         if self.config.max_decisions is not None:
             truncations |= (self._num_decisions >= self.config.max_decisions) & ~terminations
         return terminations, truncations
@@ -176,17 +181,17 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             "terms": dict(zip(TERM_NAMES, terms[:, place].tolist(), strict=True)),
         }
 
-    @staticmethod
-    def _put(infos: dict[str, Any], stepped: Mask, dt_ps: Any, invalid: Any, terms: Any) -> None:
-        """What the servers of a mask have done, by name, each beside the mask."""
-        if not stepped.any():
+    def _put(self, infos: dict[str, Any], others: Mask, num_others: int, dt_ps: Any, invalid: Any, terms: Any) -> None:
+        """What the servers have done but `num_others` of a mask, by name, each beside the mask of those who have."""
+        if num_others == self.num_envs:
             return
-        dt_s = dt_ps / PS_PER_S
-        if not stepped.all():
-            dt_s[~stepped], invalid[~stepped], terms[:, ~stepped] = 0.0, False, 0.0
-        named = dict(zip(TERM_NAMES, terms, strict=True)) | {f"_{name}": stepped for name in TERM_NAMES}
-        infos |= {"dt_s": dt_s, "invalid_action": invalid, "terms": named}
-        infos |= {"_dt_s": stepped, "_invalid_action": stepped, "_terms": stepped}
+        stepped, dt_s = ~others, dt_ps / float(PS_PER_S)
+        if num_others:
+            dt_s[others], invalid[others], terms[:, others] = 0.0, False, 0.0
+        named = dict(zip(TERM_NAMES, terms, strict=True))
+        named.update(dict.fromkeys(_TERM_MARKS, stepped))
+        infos["dt_s"], infos["invalid_action"], infos["terms"] = dt_s, invalid, named
+        infos["_dt_s"] = infos["_invalid_action"] = infos["_terms"] = stepped
 
     def _put_masks(self, infos: dict[str, Any]) -> None:
         masks = self.servers.masks
@@ -216,6 +221,24 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             gym.logger.warn("render() needs a render_mode: make the environment with one, e.g. 'rgb_array'.")
             return None
         return tuple(viewer.render() for viewer in self._viewers)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the steps so far have made of the servers, copied, in dicts and lists of arrays and plain
+        values: for `restore`."""
+        return {
+            "servers": self.servers.state(),
+            "ended": self._ended.copy(),
+            "num_decisions": self._num_decisions.copy(),
+            "generators": [each.bit_generator.state for each in self._generators],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the `state` of an environment of the same settings, of this process or another."""
+        self.servers.restore(state["servers"])
+        self._ended, self._num_decisions = state["ended"].copy(), state["num_decisions"].copy()
+        self._generators = [np.random.Generator(np.random.PCG64()) for _ in state["generators"]]
+        for generator, its_state in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = its_state
 
     @property
     def copies(self) -> int:

@@ -10,10 +10,11 @@ from typing import Any
 
 from llmqgym.kernel import cohort, preemption, refreshing, window
 from llmqgym.kernel.batch import free_after, reserve_for_decodes, tokens_on_entry
+from llmqgym.kernel.division import quotient, remainder
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, count_free
-from llmqgym.kernel.memory import agent_at, hidden_at, peek, poke_byte, request_at
-from llmqgym.kernel.tables import Deciding, Mix
+from llmqgym.kernel.memory import agent_at, hidden_at, peek, peek_byte, poke_byte, request_at
+from llmqgym.kernel.tables import Deciding, Mix, Mode
 
 # When it is asked
 
@@ -99,51 +100,93 @@ def short_service(sim: Any, row: int, number: int) -> int:
 @helper
 def bring_running_up_to_date(sim: Any, agent: Any) -> None:
     """The rows of the running requests that the agent is shown."""
-    for place in range(agent.num_shown_running):
-        row = peek(agent.running, place)
-        hidden = hidden_at(sim.hidden, row)
-        if hidden.together:
-            request = request_at(sim.requests, row)
-            cohort.bring_up_to_date(sim, request, hidden)
-            request.kv_blocks = blocks_for(sim, request.computed_tokens + sim.cohort_scheduled)
-        refreshing.catch_up(sim, row)
+    running, num = agent.running, agent.num_shown_running
+    for place in range(num):
+        cohort.show(sim, peek(running, place))
+    if sim.refreshing:
+        for place in range(num):
+            refreshing.catch_up(sim, peek(running, place))
 
 
 @helper
 def write_mask(sim: Any, agent: Any) -> None:
-    """1 where a command is allowed: run, admit the k-th of the window, preempt the b-th running request."""
+    """1 where a command is allowed: run, admit the k-th of the window, preempt the b-th running request, by mode."""
     short = sim.deciding == Deciding.SHORT
-    agent.allowed = agent.mask
-    poke_byte(agent.mask, 0, 0 if short else 1)
-    num = window.size(agent) if sim.deciding == Deciding.OPEN and may_admit(sim) else 0
-    agent.num_admissible = 0
-    for place in range(num):
-        admissible = _is_admissible(sim, window.row_at(agent, place))
-        agent.num_admissible += admissible
-        poke_byte(agent.mask, 1 + place, 1 if admissible else 0)
-    for place in range(num, agent.window_waiting):
-        poke_byte(agent.mask, 1 + place, 0)
+    mask = agent.mask
+    agent.allowed = mask
+    for place in range(agent.num_commands):
+        poke_byte(mask, place, 0)
+    poke_byte(mask, 0, 0 if short else 1)
+    num_admissible = 0
+    if sim.deciding == Deciding.OPEN and may_admit(sim):
+        for place in range(window.size(agent)):
+            if _is_admissible(sim, window.row_at(agent, place)):
+                num_admissible += 1
+                poke_byte(mask, 1 + place, 1)
+    agent.num_admissible = num_admissible
+    if sim.deciding == Deciding.NOTHING:
+        return
     first = 1 + agent.window_waiting
-    num = agent.num_shown_running if sim.deciding != Deciding.NOTHING else 0
-    for place in range(num):
-        newcomer = request_at(sim.requests, peek(agent.running, place)).admit_seq >= sim.first_new_seq
-        poke_byte(agent.mask, first + place, 1 if short or not newcomer else 0)
-    for place in range(num, agent.window_running):
-        poke_byte(agent.mask, first + place, 0)
+    for place in range(0 if short else _num_newcomers(sim, agent), agent.num_shown_running):
+        poke_byte(mask, first + place, 1)
+    if agent.num_modes > 1:
+        _write_mask_by_mode(sim, agent, first)
+
+
+@helper
+def _num_newcomers(sim: Any, agent: Any) -> int:
+    """Of the running requests shown, those that have entered in this iteration: the first ones."""
+    place = 0
+    while place < agent.num_shown_running:
+        if request_at(sim.requests, peek(agent.running, place)).admit_seq < sim.first_new_seq:
+            break
+        place += 1
+    return place
+
+
+@helper
+def _can_leave_by(sim: Any, mode: int, row: int) -> bool:
+    """Whether a running request that may leave can do so by a Mode: hold answers no shortage, and what is swapped must
+    find room in host memory."""
+    if mode == Mode.HOLD:
+        return sim.deciding != Deciding.SHORT
+    return mode != Mode.SWAP or blocks_for(sim, request_at(sim.requests, row).computed_tokens) <= sim.free_host_blocks
+
+
+@helper
+def _write_mask_by_mode(sim: Any, agent: Any, first: int) -> None:
+    """Who may leave at all stands from `first` on; for each mode, the first of them last, who may leave by it."""
+    for number in range(agent.num_modes - 1, -1, -1):
+        start = first + number * agent.window_running
+        for place in range(agent.window_running):
+            may = peek_byte(agent.mask, first + place)
+            if may:
+                may = _can_leave_by(sim, agent.preempt_modes[number], peek(agent.running, place))
+            poke_byte(agent.mask, start + place, 1 if may else 0)
 
 
 # What its commands do
 
 
 @helper
-def send_away(sim: Any, agent: Any, row: int) -> None:
-    """A running request leaves: for want of blocks in the engine's mode, else in the agent's."""
+def send_away(sim: Any, agent: Any, row: int, mode: int) -> None:
+    """A running request leaves by a Mode."""
     if sim.deciding == Deciding.SHORT:
         agent.made_room += 1
-        preemption.preempt(sim, None, row, sim.victim_mode, False)
+        preemption.preempt(sim, None, row, mode, False)
         return
-    preemption.preempt(sim, None, row, agent.preempt_mode, True)
+    preemption.preempt(sim, None, row, mode, True)
     reserve_for_decodes(sim)
+
+
+@helper
+def preempt_as_told(sim: Any, agent: Any, choice: int) -> None:
+    """Carry out one of the M * B commands to preempt. An agent that has no choice of mode preempts for want of blocks
+    in the engine's."""
+    mode = agent.preempt_modes[quotient(choice, agent.window_running)]
+    if sim.deciding == Deciding.SHORT and agent.num_modes == 1:
+        mode = sim.victim_mode
+    send_away(sim, agent, peek(agent.running, remainder(choice, agent.window_running)), mode)
 
 
 @helper

@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 from llmqgym.kernel import heap
-from llmqgym.kernel.division import quotient, remainder
+from llmqgym.kernel.division import quotient
 from llmqgym.kernel.integrals import add_product, subtract_product
 from llmqgym.kernel.iteration_time import span_of
 from llmqgym.kernel.jit import helper
-from llmqgym.kernel.kv_cache import blocks_for
+from llmqgym.kernel.kv_cache import beyond_blocks, blocks_for, whole_blocks
 from llmqgym.kernel.memory import entry_at, hidden_at, peek, poke, request_at
 
 
@@ -29,12 +29,27 @@ def is_decoding(request: Any) -> bool:
 @helper
 def bring_up_to_date(sim: Any, request: Any, hidden: Any) -> None:
     """Write what the passes since its stamp have done to a member into its row."""
-    passes = sim.cohort_clock - hidden.stamp
-    if passes > 0:
-        request.computed_tokens += passes
-        request.generated_tokens += passes
+    if hidden.stamp < sim.cohort_clock:
+        _make_up_for_passes(sim, request, hidden)
         request.kv_blocks = blocks_for(sim, request.computed_tokens)
-        hidden.stamp = sim.cohort_clock
+
+
+@helper
+def _make_up_for_passes(sim: Any, request: Any, hidden: Any) -> None:
+    passes = sim.cohort_clock - hidden.stamp
+    request.computed_tokens += passes
+    request.generated_tokens += passes
+    hidden.stamp = sim.cohort_clock
+
+
+@helper
+def show(sim: Any, row: int) -> None:
+    """Make a row current, the block of the pass being composed included, if it is a member's: somebody looks at it."""
+    hidden = hidden_at(sim.hidden, row)
+    if hidden.together:
+        request = request_at(sim.requests, row)
+        _make_up_for_passes(sim, request, hidden)
+        request.kv_blocks = blocks_for(sim, request.computed_tokens + sim.cohort_scheduled)
 
 
 @helper
@@ -44,18 +59,14 @@ def bring_all_up_to_date(sim: Any) -> None:
         return
     row = sim.first_running
     while row >= 0:
-        request = request_at(sim.requests, row)
-        hidden = hidden_at(sim.hidden, row)
-        if hidden.together:
-            bring_up_to_date(sim, request, hidden)
-            request.kv_blocks = blocks_for(sim, request.computed_tokens + sim.cohort_scheduled)
-        row = request.next
+        show(sim, row)
+        row = request_at(sim.requests, row).next
 
 
 @helper
 def _phase_of_next(sim: Any) -> int:
     """The phase of those who need a block in the next pass: (-clock) mod block_size. A pass later it is one less."""
-    past = remainder(sim.cohort_clock, sim.block_size)
+    past = beyond_blocks(sim, sim.cohort_clock)
     return sim.block_size - past if past > 0 else 0
 
 
@@ -66,7 +77,7 @@ def _enrol(sim: Any, row: int) -> int:
     hidden = hidden_at(sim.hidden, row)
     hidden.together = 1
     hidden.stamp = sim.cohort_clock
-    phase = _phase_of_next(sim) + remainder(request.computed_tokens, sim.block_size)
+    phase = _phase_of_next(sim) + beyond_blocks(sim, request.computed_tokens)
     if phase >= sim.block_size:
         phase -= sim.block_size
     hidden.phase = phase
@@ -152,7 +163,7 @@ def blocks_needed(sim: Any) -> int:
 def passes_within(sim: Any, free: int, limit: int) -> int:
     """How many passes after the one being composed find their blocks among `free`, at most `limit`."""
     size = sim.block_size
-    if (quotient(limit, size) + 1) * sim.num_cohort <= free:
+    if (whole_blocks(sim, limit) + 1) * sim.num_cohort <= free:
         return limit
     rounds = quotient(free, sim.num_cohort)  # in `block_size` passes every member takes one block
     passes = rounds * size
@@ -174,7 +185,7 @@ def take_blocks(sim: Any, passes: int, first: int, growth: int) -> None:
 
     Members of one phase take theirs in passes j, j + size, j + 2 size ...: sums over such series have closed forms."""
     size = sim.block_size
-    rounds = quotient(passes - 1, size)
+    rounds = whole_blocks(sim, passes - 1)
     rest = passes - 1 - rounds * size
     phase = _phase_of_next(sim)
     count = sum_x = sum_xx = 0

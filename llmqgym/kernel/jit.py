@@ -7,6 +7,7 @@ package's folder is read-only numba's own fall-back, a folder of the user's, is 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import inspect
 import pickle
@@ -56,6 +57,26 @@ def sources_behind(function: Any) -> tuple[tuple[str, str], ...]:
     return tuple((str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files if file.is_file())
 
 
+class _StampedFiles(IndexDataCacheFile):
+    """The index of a function's cache, and its data, whose files are named after the stamp.
+
+    numba writes the index before the data. Under one name for all stamps another process would find older code there
+    meanwhile, and ever after if the first one is ended in between.
+    """
+
+    def __init__(self, cache_path: str, filename_base: str, stamp: Any) -> None:
+        super().__init__(cache_path, filename_base, stamp)
+        self._everything = f"{glob.escape(filename_base)}.*.nbc"
+        self._mine = f"{filename_base}.{hashlib.sha256(repr(stamp).encode()).hexdigest()[:12]}."
+        self._data_name_pattern = self._mine + "{number:d}.nbc"
+
+    def save(self, key: Any, data: Any) -> None:
+        super().save(key, data)
+        for path in Path(self._cache_path).glob(self._everything):
+            if not path.name.startswith(self._mine):
+                path.unlink(missing_ok=True)
+
+
 class StampedCache(FunctionCache):
     """numba's function cache, fresh only while all kernel files, and the files of all that the function calls, are what
     they were."""
@@ -63,7 +84,7 @@ class StampedCache(FunctionCache):
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func)
         stamp = (KERNEL_STAMP, sources_behind(py_func))
-        self._cache_file = IndexDataCacheFile(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = _StampedFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def _load_overload(self, signature: Any, target: Any) -> Any:
         try:

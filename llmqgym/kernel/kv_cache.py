@@ -8,15 +8,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmqgym.kernel.division import quotient
+from llmqgym.kernel.division import quotient, remainder
 from llmqgym.kernel.hooks import call_service
 from llmqgym.kernel.jit import helper
 
 
 @helper
+def whole_blocks(sim: Any, tokens: int) -> int:
+    """Blocks that `tokens` tokens fill to the last place. Sizes are nearly always powers of two: no division."""
+    return tokens >> (sim.block_bits - 1) if sim.block_bits > 0 else quotient(tokens, sim.block_size)
+
+
+@helper
+def beyond_blocks(sim: Any, tokens: int) -> int:
+    """Tokens that these leave for a block that is not full."""
+    return tokens & (sim.block_size - 1) if sim.block_bits > 0 else remainder(tokens, sim.block_size)
+
+
+@helper
 def blocks_for(sim: Any, tokens: int) -> int:
-    """Blocks that `tokens` tokens fill."""
-    return quotient(tokens + sim.block_size - 1, sim.block_size)
+    """Blocks that `tokens` tokens need."""
+    return whole_blocks(sim, tokens + sim.block_size - 1)
 
 
 @helper

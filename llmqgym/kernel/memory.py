@@ -14,12 +14,12 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, overload
 
 from llmqgym.kernel import tables
 
-_ARRAYS: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+_ARRAYS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def address_of(array: np.ndarray) -> int:
@@ -27,6 +27,25 @@ def address_of(array: np.ndarray) -> int:
     address = int(array.ctypes.data)
     _ARRAYS[address] = array
     return address
+
+
+class Rows(list[Any]):
+    """Stand-ins for the rows of a table, for hooks that are called in plain Python."""
+
+
+def address_of_rows(rows: Rows) -> int:
+    """An address by which plain Python reaches `rows`, as `address_of` gives one for an array: below 0, where no array
+    lies; the caller keeps them alive."""
+    _ARRAYS[-id(rows)] = rows
+    return -id(rows)
+
+
+def zeros(rows: int, dtype: np.dtype) -> np.ndarray:
+    """A table of zeros that begins with a cache line."""
+    size = rows * dtype.itemsize
+    memory = np.zeros(size + tables.CACHE_LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % tables.CACHE_LINE_BYTES
+    return memory[start : start + size].view(dtype)
 
 
 def row_reader(dtype: np.dtype) -> Callable[[int, int], Any]:
@@ -101,6 +120,37 @@ peek_byte, poke_byte = _element_access(types.int8, ir.IntType(8))
 peek_single, poke_single = _element_access(types.float32, ir.FloatType())
 peek_double, poke_double = _element_access(types.float64, ir.DoubleType())
 
+
+def _array_access(number: types.Type, kind: Any) -> tuple[Callable[[int, int], Any], Callable[[int, int, int], Any]]:
+    """(vector_at, matrix_at): the numbers at an address, seen as an array."""
+
+    @intrinsic
+    def pointer(_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], kind.as_pointer())
+
+        return numba.types.CPointer(number)(types.int64), generate
+
+    def vector_at(address: int, num: int) -> Any:
+        return _ARRAYS[address].reshape(-1)[:num]
+
+    def matrix_at(address: int, rows: int, columns: int) -> Any:
+        return _ARRAYS[address].reshape(-1)[: rows * columns].reshape(rows, columns)
+
+    @overload(vector_at, strict=False)
+    def _(address: Any, num: Any) -> Any:
+        return lambda address, num: numba.carray(pointer(address), (num,))
+
+    @overload(matrix_at, strict=False)
+    def _(address: Any, rows: Any, columns: Any) -> Any:
+        return lambda address, rows, columns: numba.carray(pointer(address), (rows, columns))
+
+    return vector_at, matrix_at
+
+
+singles_at, single_matrix_at = _array_access(types.float32, ir.FloatType())
+bytes_at, _ = _array_access(types.int8, ir.IntType(8))
+
 request_at = row_reader(tables.REQUEST)
 hidden_at = row_reader(tables.HIDDEN)
 entry_at = row_reader(tables.ENTRY)
@@ -114,6 +164,28 @@ block_at = row_reader(tables.BLOCK)
 node_at = row_reader(tables.NODE)
 agent_at = row_reader(tables.AGENT)
 simulator_at = row_reader(tables.SIMULATOR)
+
+
+def prefetch(address: int) -> None:
+    """Ask the memory for the cache line at an address, without waiting; any address will do."""
+
+
+@intrinsic
+def _prefetch(_context: Any, address: Any) -> Any:
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        word, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        options = [ir.Constant(word, each) for each in (0, 3, 1)]  # to read, to stay near, data
+        builder.call(function, [builder.inttoptr(args[0], pointer), *options])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), generate
+
+
+@overload(prefetch, strict=False)
+def _compiled_prefetch(address: Any) -> Any:
+    return lambda address: _prefetch(address)
 
 
 def visible(sim: Any) -> Any:

@@ -17,8 +17,23 @@ HORIZON_PS = 100 * 86_400 * PS_PER_S
 MAX_PARAMS, REQUEST_NOTES, SERVER_NOTES = 32, 4, 1024
 
 
-def _table(*fields: tuple[object, ...]) -> np.dtype:
-    return np.dtype((np.record, np.dtype(list(fields), align=True)))
+CACHE_LINE_BYTES = 64
+
+
+def _table(*fields: tuple[object, ...], whole_lines: bool = False) -> np.dtype:
+    """`whole_lines`: rows of whole cache lines, so that what comes first in a row is one line wherever the row is."""
+    dtype = np.dtype(list(fields), align=True)
+    if whole_lines:
+        assert dtype.fields is not None
+        size = -(-dtype.itemsize // CACHE_LINE_BYTES) * CACHE_LINE_BYTES
+        layout = {
+            "names": list(dtype.fields),
+            "formats": [each[0] for each in dtype.fields.values()],
+            "offsets": [each[1] for each in dtype.fields.values()],
+            "itemsize": size,
+        }
+        dtype = np.dtype(layout, align=True)  # type: ignore[call-overload]
+    return np.dtype((np.record, dtype))
 
 
 class Status(IntEnum):
@@ -105,7 +120,7 @@ ARRIVAL = _table(
 
 #: What a policy may see of a request in the system. Only the kernel writes it, but for the notes.
 REQUEST = _table(
-    # what every iteration, and every observation, looks at comes first: two cache lines
+    # what every iteration, and every observation, looks at comes first: a cache line
     ("id", np.int64),  # 0, 1, 2 ... in order of arrival, over the whole run
     ("arrival_ps", np.int64),
     ("prompt_tokens", np.int64),
@@ -144,6 +159,7 @@ REQUEST = _table(
     ("cached_tokens", np.int64),  # that it finds if admitted, as of its last look: docs/model.md
     ("swapped_blocks", np.int64),  # out and in
     ("notes", np.float64, (REQUEST_NOTES,)),  # the policy's own; 0 at arrival
+    whole_lines=True,
 )
 
 #: What nobody but the kernel sees of a request; same row as in REQUEST.
@@ -160,6 +176,7 @@ HIDDEN = _table(
     ("held", np.int64),  # 1: waiting with blocks on the device
     ("top_node", np.int64),  # of its stack of blocks, -1: empty (prefix caching)
     ("num_registered", np.int64),  # of its blocks, whose content is known
+    whole_lines=True,
 )
 
 #: Bins that a refreshed prediction may have.
@@ -273,52 +290,115 @@ SERVER = _table(*_SERVER_FIELDS)
 #: Everything about one server and its run; what follows the fields of SERVER is the kernel's own.
 SIMULATOR = _table(
     *_SERVER_FIELDS,
-    # settings
+    # what every event looks at comes first: the loop and the iteration being composed
     ("step_by_step", np.int64),  # 1: iteration by iteration, 0: event to event
     ("until_ps", np.int64),
-    ("idle_step_ps", np.int64),
-    ("swap_block_ps", np.int64),
-    ("swap_overlap", np.int64),
-    ("advance_service", np.int64),  # address of the loop (step.py)
-    # the policy
-    ("mix", np.int64),
-    ("skip_misses", np.int64),
-    ("victim_mode", np.int64),
-    ("preempt_mode", np.int64),
-    ("rekey", np.int64),
     ("wake_passes", np.int64),  # for which decisions stand, where no wake hook says so
-    ("oracle", np.int64),
-    ("order_hook", np.int64),  # addresses of the compiled hooks, 0: none
-    ("fit_hook", np.int64),
-    ("mix_hook", np.int64),
-    ("victim_hook", np.int64),
-    ("preempt_hook", np.int64),
-    ("wake_hook", np.int64),
-    ("arrive_hook", np.int64),
-    ("admitted_hook", np.int64),
-    ("preempted_hook", np.int64),
-    ("finished_hook", np.int64),
-    ("begin_hook", np.int64),
-    ("reads_running", np.int64),  # 1: its hooks look at running requests, whose rows must be up to date
-    # addresses of the tables
+    ("mix", np.int64),
+    ("deciding", np.int64),  # a Deciding
+    ("agent", np.int64),  # AGENT[1], 0: none
+    ("num_events", np.int64),  # compositions; fewer than iterations when jumping
+    ("last_chunk", np.int64),  # 1: no chunk follows
+    ("arrivals", np.int64),  # ARRIVAL[num_arrivals], the chunk at hand
+    ("num_arrivals", np.int64),
+    ("next_arrival", np.int64),  # its row in the chunk
+    ("last_arrival_ps", np.int64),
+    ("next_id", np.int64),
+    ("longest_tokens", np.int64),  # prompt and output of the longest request that the clock can bear
+    ("departures", np.int64),  # DEPARTURE[departures_capacity]
+    ("num_departures", np.int64),
+    ("departures_capacity", np.int64),
+    ("profile", np.int64),  # PROFILE[1]
+    ("batch", np.int64),  # CHUNK[capacity]
+    ("num_batch", np.int64),
+    ("cohort_scheduled", np.int64),  # 1: every member of the cohort gets its token
+    ("shortage", np.int64),  # 1: somebody left for want of blocks
+    ("num_left", np.int64),  # preempted in this composition, for whatever reason
+    ("cursor", np.int64),  # row that the running pass comes to next
+    ("first_new_seq", np.int64),  # admit_seq from which requests are newcomers of this iteration
+    ("num_admissions", np.int64),
+    ("lack", np.int64),  # a Lack: of the request just tried
+    ("lacking_blocks", np.int64),
+    ("budget_stop", np.int64),  # 1: the waiting pass ended because tokens ran out
+    ("lone", np.int64),
+    ("swap_blocks_now", np.int64),  # transfers of this composition
+    ("block_bits", np.int64),  # bits of block_size where that is a power of two, else 0
     ("capacity", np.int64),  # rows of each table below that holds requests
     ("hidden", np.int64),
     ("free_rows", np.int64),  # int64[capacity], a stack
     ("num_free_rows", np.int64),
-    ("aside", np.int64),  # ENTRY[capacity]: waiting requests that this pass has skipped
+    # the cohort: decoding requests that advance together (cohort.py)
+    ("cohort_formed", np.int64),
+    ("num_cohort", np.int64),
+    ("cohort_clock", np.int64),  # passes that the cohort has made
+    ("cohort_ends", np.int64),  # ENTRY[capacity], a heap of (clock of the last pass, admit_seq)
+    ("num_cohort_ends", np.int64),
+    ("cohort_phases", np.int64),  # int64[block_size]: members by (computed - clock) mod block_size
+    ("cohort_kv_tokens", np.int64),
+    # integrals over time, in 128 bits: upper and lower word
+    ("integral_requests", np.int64, (2,)),
+    ("integral_running", np.int64, (2,)),
+    ("integral_kv_blocks", np.int64, (2,)),
+    ("integral_tokenless", np.int64, (2,)),  # only with an agent
+    ("num_tokenless", np.int64),  # requests in the system that have no token yet
+    # what it may have besides; 0: it has not
+    ("rekey", np.int64),
+    ("reads_running", np.int64),  # 1: its hooks look at running requests, whose rows must be up to date
+    ("order_hook", np.int64),  # addresses of the compiled hooks, 0: none
+    ("fit_hook", np.int64),
+    ("mix_hook", np.int64),
+    ("preempt_hook", np.int64),
+    ("wake_hook", np.int64),
+    ("arrive_hook", np.int64),
+    ("admitted_hook", np.int64),
+    ("finished_hook", np.int64),
+    ("begin_hook", np.int64),
+    ("refreshing", np.int64),  # REFRESHING[1], 0: predictions stay as they are
+    ("prefix_caching", np.int64),
+    ("found_blocks", np.int64),  # by the last look-up, and how many of them are free
+    ("found_free", np.int64),
+    ("log", np.int64),  # int64[log_capacity], 0: no log
+    ("last_held", np.int64),
+    ("first_held", np.int64),
     ("num_aside", np.int64),
-    ("batch", np.int64),  # CHUNK[capacity]
-    ("num_batch", np.int64),
+    # an agent in place of the policy's ORDER, MISS and PREEMPT: addresses of its functions
+    ("asked_service", np.int64),
+    ("short_service", np.int64),
+    ("enter_service", np.int64),
+    ("exit_service", np.int64),
+    ("join_service", np.int64),  # addresses of its functions
+    ("leave_service", np.int64),
+    ("gather_service", np.int64),
+    ("spread_service", np.int64),
+    # settings
+    ("advance_service", np.int64),  # address of the loop (step.py)
+    ("idle_step_ps", np.int64),
+    ("swap_block_ps", np.int64),
+    ("swap_overlap", np.int64),
+    # the policy
+    ("skip_misses", np.int64),
+    ("victim_mode", np.int64),
+    ("preempt_mode", np.int64),
+    ("oracle", np.int64),
+    ("victim_hook", np.int64),
+    ("preempted_hook", np.int64),
+    # totals
+    ("num_finished", np.int64),
+    ("num_rejected", np.int64),
+    ("lost_tokens", np.int64),
+    ("num_preemptions", np.int64, (4,)),
+    ("num_held_dropped", np.int64),
+    ("swapped_blocks", np.int64),
+    # other addresses and tables
+    ("aside", np.int64),  # ENTRY[capacity]: waiting requests that this pass has skipped
     ("mixing", np.int64),  # ENTRY[capacity]: the running batch in the MIX hook's order
     ("num_mixing", np.int64),
-    ("profile", np.int64),  # PROFILE[1]
-    ("refreshing", np.int64),  # REFRESHING[1], 0: predictions stay as they are
+    ("door_open", np.int64),  # batch_to_completion
     ("estimates", np.int64),  # ESTIMATE[capacity]
     ("begin_service", np.int64),  # addresses of its functions
     ("refresh_service", np.int64),
     ("show_service", np.int64),
     # prefix caching (prefix_cache.py)
-    ("prefix_caching", np.int64),
     ("grow_service", np.int64),  # addresses of its functions
     ("shrink_service", np.int64),
     ("register_service", np.int64),
@@ -339,87 +419,41 @@ SIMULATOR = _table(
     ("free_node", np.int64),
     ("hashes", np.int64),  # int64[n]: what is in the prompts, hash_block_tokens at a time
     ("hash_block_tokens", np.int64),
-    ("found_blocks", np.int64),  # by the last look-up, and how many of them are free
-    ("found_free", np.int64),
     ("longest_seen_tokens", np.int64),  # prompt and output of the longest request so far
     ("prefix_cache_queries", np.int64),  # tokens of the requests looked up at admission
     ("prefix_cache_hits", np.int64),  # tokens found
     ("regained_tokens", np.int64),  # of these, such as their request had computed and lost
-    # the cohort: decoding requests that advance together (cohort.py)
-    ("cohort_formed", np.int64),
-    ("num_cohort", np.int64),
-    ("cohort_clock", np.int64),  # passes that the cohort has made
-    ("cohort_ends", np.int64),  # ENTRY[capacity], a heap of (clock of the last pass, admit_seq)
-    ("num_cohort_ends", np.int64),
-    ("cohort_phases", np.int64),  # int64[block_size]: members by (computed - clock) mod block_size
-    ("cohort_kv_tokens", np.int64),
-    # the iteration being composed
-    ("cohort_scheduled", np.int64),  # 1: every member of the cohort gets its token
-    ("shortage", np.int64),  # 1: somebody left for want of blocks
-    ("num_left", np.int64),  # preempted in this composition, for whatever reason
-    ("door_open", np.int64),  # batch_to_completion
-    ("lack", np.int64),  # a Lack: of the request just tried
-    ("lacking_blocks", np.int64),
-    ("budget_stop", np.int64),  # 1: the waiting pass ended because tokens ran out
-    ("lone", np.int64),
-    ("cursor", np.int64),  # row that the running pass comes to next
-    ("swap_blocks_now", np.int64),  # transfers of this composition
-    ("num_admissions", np.int64),
-    ("first_new_seq", np.int64),  # admit_seq from which requests are newcomers of this iteration
-    # waiting requests that hold blocks, a list in the order of holding
-    ("first_held", np.int64),
-    ("last_held", np.int64),
-    # an agent in place of the policy's ORDER, MISS and PREEMPT
-    ("agent", np.int64),  # AGENT[1], 0: none
-    ("join_service", np.int64),  # addresses of its functions
-    ("leave_service", np.int64),
-    ("enter_service", np.int64),
-    ("exit_service", np.int64),
-    ("gather_service", np.int64),
-    ("spread_service", np.int64),
-    ("short_service", np.int64),
-    ("asked_service", np.int64),
-    ("deciding", np.int64),  # a Deciding
-    ("num_tokenless", np.int64),  # requests in the system that have no token yet
-    # arrivals and departures
-    ("arrivals", np.int64),  # ARRIVAL[num_arrivals], the chunk at hand
-    ("num_arrivals", np.int64),
-    ("next_arrival", np.int64),  # its row in the chunk
-    ("last_arrival_ps", np.int64),
-    ("longest_tokens", np.int64),  # prompt and output of the longest request that the clock can bear
-    ("last_chunk", np.int64),  # 1: no chunk follows
-    ("next_id", np.int64),
-    ("departures", np.int64),  # DEPARTURE[departures_capacity]
-    ("departures_capacity", np.int64),
-    ("num_departures", np.int64),
-    ("log", np.int64),  # int64[log_capacity], 0: no log
+    # the log
     ("log_capacity", np.int64),
     ("log_length", np.int64),
-    # totals
-    ("num_finished", np.int64),
-    ("num_rejected", np.int64),
-    ("num_events", np.int64),  # compositions; fewer than iterations when jumping
-    ("lost_tokens", np.int64),
-    ("num_preemptions", np.int64, (4,)),
-    ("num_held_dropped", np.int64),
-    ("swapped_blocks", np.int64),
-    # integrals over time, in 128 bits: upper and lower word
-    ("integral_requests", np.int64, (2,)),
-    ("integral_running", np.int64, (2,)),
-    ("integral_kv_blocks", np.int64, (2,)),
-    ("integral_tokenless", np.int64, (2,)),  # only with an agent
+    whole_lines=True,
 )
 
 #: An agent's seat at a server: what it is shown, its command, what came of it. One row a server.
 AGENT = _table(
     ("simulator", np.int64),  # SIMULATOR[1]
+    # a step (act.py), and what came of it (reward.py)
+    ("command", np.int64),
+    ("outcome", np.int64),
+    ("invalid", np.int64),  # 1: the command was not allowed, and nothing happened
+    ("reward", np.float64),
+    ("dt_ps", np.int64),
+    ("scores", np.int64),  # float32[K + B], 0: commands are numbers
+    ("observe_service", np.int64),
+    ("observation", np.int64),  # float32[D]
+    ("mask", np.int64),  # int8[1 + K + M * B]
+    ("allowed", np.int64),  # the mask last written, by which a command is judged
+    ("terms", np.int64),  # float64[T]
+    ("weights", np.int64),  # float64[T]
     # settings
     ("window_waiting", np.int64),  # K: waiting requests that it is shown
     ("window_oldest", np.int64),  # of these, so many are the oldest; the others have the smallest keys
     ("window_running", np.int64),  # B: running requests that it is shown, the last admitted
     ("decision_interval", np.int64),  # iterations after which it is asked if nothing happens
     ("makes_room", np.int64),  # 1: it answers shortages, 0: the engine's VICTIM does
-    ("preempt_mode", np.int64),  # a Mode
+    ("preempt_modes", np.int64, (4,)),  # Modes, in the order of the commands
+    ("num_modes", np.int64),  # M
+    ("num_commands", np.int64),  # 1 + K + M * B
     ("wake_passes", np.int64),  # the policy's own, of the engine
     ("skip_misses", np.int64),  # by scores: 1: others are tried after one that does not fit
     # the window (window.py)
@@ -441,20 +475,7 @@ AGENT = _table(
     ("decided_at", np.int64),  # number of iterations then
     ("num_admissible", np.int64),  # of the window, now
     ("made_room", np.int64),  # preempted for want of blocks, in the iteration being composed
-    # a step (act.py)
-    ("command", np.int64),
-    ("scores", np.int64),  # float32[K + B], 0: commands are numbers
-    ("invalid", np.int64),  # 1: the command was not allowed, and nothing happened
-    ("outcome", np.int64),
-    ("observe_service", np.int64),
-    ("observation", np.int64),  # float32[D]
-    ("mask", np.int64),  # int8[1 + K + B]
-    ("allowed", np.int64),  # the mask last written, by which a command is judged
-    # what came of it (reward.py)
-    ("terms", np.int64),  # float64[T]
-    ("weights", np.int64),  # float64[T]
-    ("reward", np.float64),
-    ("dt_ps", np.int64),
+    # for the terms of its reward
     ("iteration_ps", np.int64),  # mean time of an iteration, when there last was one
     ("since_ps", np.int64),  # as of the beginning of the step
     ("since_iterations", np.int64),
@@ -463,4 +484,5 @@ AGENT = _table(
     ("since_preemptions", np.int64),
     ("since_lost_tokens", np.int64),
     ("since_departures", np.int64),
+    whole_lines=True,
 )

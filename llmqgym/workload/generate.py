@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -141,18 +142,21 @@ class _Columns:
         self._model = model
         self._arrivals = model.arrivals_at(rate_per_s, seed)
         self._lengths = _Lengths(model, seed)
-        self._tenants = random_stream(seed, "labels", 0)
-        self._priorities = random_stream(seed, "labels", 1)
-        self._blank = blank_requests(1)
-        self._blank["max_output_tokens"] = model.longest_output()
-        for name in ("ttft", "tpot", "e2e"):
-            limit_s = getattr(model, f"{name}_limit_s")
-            if limit_s is not None:
-                self._blank[f"{name}_limit_ps"] = round(limit_s * PS_PER_S)
+        self._seed = seed
+        limits = (model.ttft_limit_s, model.tpot_limit_s, model.e2e_limit_s)
+        self._blank = _blank_row(model.longest_output(), limits)
+
+    @cached_property
+    def _tenants(self) -> np.random.Generator:
+        return random_stream(self._seed, "labels", 0)
+
+    @cached_property
+    def _priorities(self) -> np.random.Generator:
+        return random_stream(self._seed, "labels", 1)
 
     def take(self, n: int) -> NDArray[Any]:
         requests = np.empty(n, ARRIVAL)
-        requests[:] = self._blank
+        requests.view(np.uint8).reshape(n, -1)[:] = self._blank  # as bytes: a tenth of the time
         requests["arrival_ps"], clients = self._arrivals.take(n)
         if requests["arrival_ps"][-1] > HORIZON_PS:
             raise InputError(
@@ -172,6 +176,17 @@ class _Columns:
             requests["priority"] = np.array(model.tenant_priorities)[requests["tenant"]]
         if model.priority_shares:
             requests["priority"] = _draw_labels(self._priorities, model.priority_shares, len(requests))
+
+
+@lru_cache(maxsize=64)
+def _blank_row(max_output_tokens: int, limits_s: tuple[float | None, ...]) -> NDArray[np.uint8]:
+    """The bytes of a row with what all requests share: the declared cap, the limits of TTFT, TPOT and E2E."""
+    row = blank_requests(1)
+    row["max_output_tokens"] = max_output_tokens
+    for name, limit_s in zip(("ttft", "tpot", "e2e"), limits_s, strict=True):
+        if limit_s is not None:
+            row[f"{name}_limit_ps"] = round(limit_s * PS_PER_S)
+    return row.view(np.uint8)
 
 
 def _draw_labels(stream: np.random.Generator, shares: tuple[float, ...], n: int) -> NDArray[np.intp]:

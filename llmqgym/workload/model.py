@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from llmqgym.checks import check_count, check_real, check_shares
@@ -62,7 +63,7 @@ class TrafficModel:
         self._arrivals()
 
     def _arrivals(self) -> Callable[[float, int], ArrivalProcess]:
-        return make_arrivals(self.arrivals, [make_modulation(spec) for spec in self.modulation])
+        return _process(self.arrivals, tuple(self.modulation))
 
     def _check_priorities(self) -> None:
         if not self.tenant_priorities:
@@ -107,6 +108,15 @@ class TrafficModel:
         return {each.name: given[each.name] for each in dataclasses.fields(self) if given[each.name] != each.default}
 
 
+# Kept, since an environment draws from the same laws at every reset.
+
+
+@lru_cache(maxsize=64)
+def _process(arrivals: str, modulation: tuple[str, ...]) -> Callable[[float, int], ArrivalProcess]:
+    return make_arrivals(arrivals, [make_modulation(spec) for spec in modulation])
+
+
+@lru_cache(maxsize=64)
 def _law(what: str, spec: str) -> LengthLaw:
     try:
         return make_length_law(spec)

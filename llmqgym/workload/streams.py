@@ -20,4 +20,9 @@ def random_stream(seed: int, name: str, *branch: int) -> np.random.Generator:
         raise unknown("random stream", name, STREAMS)
     if seed < 0:
         raise InputError(f"seed {seed} is negative: give 0 or more.")
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(STREAMS[name], *branch)))
+    key = (STREAMS[name], *branch)
+    if seed >> 128 or max(key) >> 32:
+        return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+    # What SeedSequence makes of these, in a third of the time: the words of the seed, padded to four, and of the key.
+    words = np.array([seed >> shift & 0xFFFFFFFF for shift in (0, 32, 64, 96)] + list(key), np.uint32)
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))

@@ -22,6 +22,7 @@ KINDS: list[dict[str, Any]] = [
     {"server": {"num_kv_blocks": 500, "block_size": 1}, "preempt_mode": "restart"},
     {"server": {"num_kv_blocks": 500, "prefix_caching": True}},
     {"server": {"num_kv_blocks": 500}, "action": "priority", "miss": "skip"},
+    {"server": {"num_kv_blocks": 500, "host_kv_blocks": 80}, "shortage": "agent", "preempt_mode": "any"},
 ]
 
 
@@ -131,6 +132,27 @@ def test_a_copy_goes_on_like_the_original(settings: dict[str, Any], way: Any) ->
         if ours[2]:
             env.reset()
             twin.reset()
+
+
+def test_a_copy_meets_the_hardware_that_the_original_meets() -> None:
+    """Servers on the same hardware share its tables; a copy comes with tables of its own."""
+    profiles = ["a100-llama-3-8b", "h100-llama-3-8b"]
+    env = LLMServerEnv(num_requests=15, randomise={"profile": profiles})
+    drawn = {env.reset(seed=seed)[1]["drawn"]["profile"]: seed for seed in range(12)}
+    assert set(drawn) == set(profiles)
+    rng = np.random.default_rng(3)
+    for first in profiles:
+        env.reset(seed=drawn[first])
+        twin = pickle.loads(pickle.dumps(env))
+        for _ in range(4):
+            for _ in range(40):
+                action = random_action(env, rng)
+                ours, theirs = env.step(action), twin.step(action)
+                assert ours[1:4] == theirs[1:4]
+                assert all(np.array_equal(ours[0][key], theirs[0][key]) for key in ours[0])
+                if ours[2]:
+                    break
+            assert env.reset()[1]["drawn"] == twin.reset()[1]["drawn"]
 
 
 @pytest.mark.parametrize("settings", KINDS, ids=str)

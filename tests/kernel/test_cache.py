@@ -66,6 +66,25 @@ def test_a_cache_cut_short_is_compiled_anew(tmp_path: Path, package: Path) -> No
     assert run(tmp_path) == [21, 1]
 
 
+#: Ends the process where numba has written the index of the cache, and not yet the code.
+ENDED_IN_BETWEEN = """
+import os
+from numba.core.caching import IndexDataCacheFile
+
+IndexDataCacheFile._save_data = lambda *_: os._exit(0)
+import kernel.caller
+"""
+
+
+def test_older_code_is_not_taken_for_what_was_about_to_be_written(tmp_path: Path, package: Path) -> None:
+    assert run(tmp_path) == [21, 0]
+    (package / "callee.py").write_text(CALLEE.format(value=30))
+    subprocess.run([sys.executable, "-c", ENDED_IN_BETWEEN], cwd=tmp_path, check=True)
+    assert run(tmp_path) == [31, 0]
+    assert run(tmp_path) == [31, 1]
+    assert len(list((package / "__pycache__").glob("*.nbc"))) == 1
+
+
 def test_an_edit_of_a_helper_outside_the_kernel_is_seen(tmp_path: Path, package: Path) -> None:
     """A policy's hook may call helpers in files of its author's."""
     helper = tmp_path / "author.py"

@@ -236,7 +236,7 @@ def test_the_command_prints_both_boards(tmp_path: Path) -> None:
         (["--seeds", "0"], "seeds is 0"),
         (["--trace", "a.csv", "--scenarios", "chat"], "one of the two"),
         (["--trace", "no-such-file.csv"], "no-such-file.csv"),
-        (["--policies", "ppo:mine.zip"], "agents"),
+        (["--policies", "ppo:mine.zip"], "there is no agent"),
         (["--jobs", "0", "--suite", "quick"], "jobs is 0"),
         (["verify", "no-such-folder"], "no-such-folder"),
     ],

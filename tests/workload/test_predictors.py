@@ -255,6 +255,14 @@ def test_the_reference_is_the_beginning_of_a_source():
     assert pieces.tobytes() == whole.tobytes()
 
 
+@pytest.mark.parametrize("seed", [0, 5, 2**32 - 1, 2**32, 2**62 - 1, 2**127 + 9, 2**128, 3**200])
+@pytest.mark.parametrize("branch", [(), (0,), (1, 70_000), (2**32,)])
+def test_a_stream_is_the_child_that_numpy_spawns(seed, branch):
+    sequence = np.random.SeedSequence(seed, spawn_key=(STREAMS["labels"], *branch))
+    expected = np.random.default_rng(sequence).bit_generator.state
+    assert random_stream(seed, "labels", *branch).bit_generator.state == expected
+
+
 def test_each_kind_of_draw_has_a_stream_of_its_own():
     draws = Draws(11)
     kinds = [draws.normal(3), draws.uniform(3), draws.exponential(3), draws.choice(3), draws.missing(3)]

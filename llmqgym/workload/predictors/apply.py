@@ -69,12 +69,19 @@ def apply_predictor(requests: Workload | RequestSource, spec: str, seed: int) ->
     Workload the same as a source that hands it over in chunks. Raises InputError for an unknown name or setting.
     """
     predictor = make_predictor(spec)
-    if predictor.needs_reference:
-        predictor = predictor.prepare(_reference_tokens(requests))
     if not isinstance(requests, Workload):
+        if predictor.needs_reference:
+            predictor = predictor.prepare(_reference_tokens(requests))
         return PredictedSource(requests, predictor, spec, seed)
-    table = _predicted(requests.requests, predictor, Draws(seed))
+    table = predicted_table(requests.requests, predictor, seed)
     return dataclasses.replace(requests, requests=table, source=_source(requests.source, spec, predictor))
+
+
+def predicted_table(requests: NDArray[Any], predictor: Predictor, seed: int) -> NDArray[Any]:
+    """A copy of an ARRIVAL table with the predictions of a predictor, which is fitted to it if it needs that."""
+    if predictor.needs_reference:
+        predictor = predictor.prepare(requests["output_tokens"][:REFERENCE_REQUESTS].copy())
+    return _predicted(requests, predictor, Draws(seed))
 
 
 def _reference_tokens(requests: RequestSource) -> NDArray[np.int64]:

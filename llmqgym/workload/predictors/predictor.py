@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -48,14 +49,12 @@ class Predictions:
         unknown = np.full(len(point), np.nan)
         return cls(point, unknown if lower is None else lower, unknown if upper is None else upper)
 
-    def cleaned(self, missing_mask: NDArray[np.bool_]) -> Predictions:
-        """The same within 0 and the longest request there can be, and nan where missing."""
-        return Predictions(
-            *(
-                np.where(missing_mask, np.nan, np.clip(values, 0.0, MAX_TOKENS))
-                for values in (self.point, self.lower, self.upper)
-            )
-        )
+    def cleaned(self, missing_mask: NDArray[np.bool_] | None) -> Predictions:
+        """The same within 0 and the longest request there can be, and nan where missing; None: nowhere."""
+        columns = [np.minimum(np.maximum(values, 0.0), MAX_TOKENS) for values in (self.point, self.lower, self.upper)]
+        if missing_mask is not None:
+            columns = [np.where(missing_mask, np.nan, values) for values in columns]
+        return Predictions(*columns)
 
 
 class Draws:
@@ -66,9 +65,33 @@ class Draws:
     """
 
     def __init__(self, seed: int) -> None:
-        self._normal = random_stream(seed, "predictions")
-        # A child's number is never given to another kind.
-        self._missing, self._uniform, self._exponential, self._choice, self._second_normal = self._normal.spawn(5)
+        self._seed = seed
+
+    # A stream is made when it is first asked for. Its number, a child's of the first, is never given to another kind.
+
+    @cached_property
+    def _normal(self) -> np.random.Generator:
+        return random_stream(self._seed, "predictions")
+
+    @cached_property
+    def _missing(self) -> np.random.Generator:
+        return random_stream(self._seed, "predictions", 0)
+
+    @cached_property
+    def _uniform(self) -> np.random.Generator:
+        return random_stream(self._seed, "predictions", 1)
+
+    @cached_property
+    def _exponential(self) -> np.random.Generator:
+        return random_stream(self._seed, "predictions", 2)
+
+    @cached_property
+    def _choice(self) -> np.random.Generator:
+        return random_stream(self._seed, "predictions", 3)
+
+    @cached_property
+    def _second_normal(self) -> np.random.Generator:
+        return random_stream(self._seed, "predictions", 4)
 
     def normal(self, num: int) -> Floats:
         """N(0, 1)."""
@@ -127,8 +150,10 @@ class Predictor(ABC):
 
     def predict(self, output_tokens: Ints, draws: Draws) -> Predictions:
         """The predictions of requests with these true lengths [n], the next n of `draws`."""
-        missing_mask = draws.missing(len(output_tokens)) < self.missing
-        return self._predict(output_tokens, draws).cleaned(missing_mask)
+        said = self._predict(output_tokens, draws)
+        if not self.missing:
+            return said.cleaned(None)
+        return said.cleaned(draws.missing(len(output_tokens)) < self.missing)
 
     def classes(self, output_tokens: Ints, point: Floats) -> tuple[Ints, Ints] | None:
         """The true and the predicted class of requests, each [n]; None where the predictor has no classes."""
