@@ -6,10 +6,10 @@ DEV := $(VENV)/.installed-dev
 TRAIN := $(VENV)/.installed-train
 RAY := .venv-ray
 
-.PHONY: demo test test-all check test-nojit test-train test-ray validate bench experiments profiles gif clean help
+.PHONY: demo test test-all check test-nojit test-train test-gymnasium test-ray validate bench experiments profiles gif clean help
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(PY):
 	python3 -m venv $(VENV)
@@ -23,7 +23,7 @@ $(DEV): $(STAMP)
 	@touch $(DEV)
 
 $(TRAIN): $(DEV)
-	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data]"
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,train,data,onnx]"
 	@touch $(TRAIN)
 
 demo: $(STAMP) ## install, run ten policies on four kinds of traffic, print the quick leaderboard and where its page is
@@ -32,14 +32,28 @@ demo: $(STAMP) ## install, run ten policies on four kinds of traffic, print the 
 test: $(DEV) check ## static checks and the test suite
 	$(PY) -m pytest -q -n 2 -m "not slow"
 
-test-all: $(TRAIN) check test-nojit test-ray ## the same with the slow tests, those that train, on Ray, and without JIT
+test-all: $(TRAIN) check test-nojit test-gymnasium test-ray ## the same with the slow tests, those that train, on Ray, and without JIT
 	$(PY) -m pytest -q -n 2 --hypothesis-profile=thorough
 
 test-nojit: $(DEV) ## the whole suite in plain Python, slow
 	NUMBA_DISABLE_JIT=1 $(PY) -m pytest -q -n 2 -m "not slow" --hypothesis-profile=nojit
 
-test-train: $(TRAIN) ## what needs torch: Stable-Baselines3 and the examples
-	$(PY) -m pytest -q tests/env/test_sb3.py tests/test_examples.py llmqgym/sb3.py
+test-train: $(TRAIN) ## what needs torch: Stable-Baselines3, the agents and the examples
+	$(PY) -m pytest -q tests/env/test_sb3.py tests/test_examples.py tests/agents llmqgym/sb3.py agents
+
+# Beside the pinned one, in environments of their own.
+GYMNASIUMS := 1.1.1 1.2.2
+
+$(VENV)/gymnasium-%/.installed: pyproject.toml constraints.txt
+	python3 -m venv $(@D)
+	grep -v '^gymnasium==' constraints.txt > $(@D)/constraints.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c $(@D)/constraints.txt \
+		gymnasium==$* -e ".[render]" pytest pytest-xdist hypothesis
+	@touch $@
+
+test-gymnasium: $(GYMNASIUMS:%=$(VENV)/gymnasium-%/.installed) ## the environment on older Gymnasiums
+	for version in $(GYMNASIUMS); do $(VENV)/gymnasium-$$version/bin/python -m pytest -q -n 2 -m "not slow" \
+		tests/env/test_env.py tests/env/test_vector.py tests/env/test_wrappers.py || exit 1; done
 
 test-ray: ## the leaderboard on a local Ray cluster of two workers, in a venv of its own
 	python3 -m venv $(RAY)

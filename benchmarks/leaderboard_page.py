@@ -36,12 +36,12 @@ def quick_block(document: dict[str, Any]) -> str:
     return f"{BEGIN}\n{markdown(made)}\n{about}\n{END}"
 
 
-def results_section(document: dict[str, Any], cpu_s: float) -> str:
+def results_section(document: dict[str, Any]) -> str:
     """The section of docs/results.md."""
     parts = [
         f"`{document['command']}`: {document['summary']}; llmqgym {document['version']}, "
-        f"Python {document['versions']['python']}, numba {document['versions']['numba']}. The runs took "
-        f"{cpu_s / 60:.0f} minutes of one core in all. What it means: [leaderboard.md](leaderboard.md).",
+        f"Python {document['versions']['python']}, numba {document['versions']['numba']}. What it means: "
+        "[leaderboard.md](leaderboard.md).",
         f"{_MARKS}.",
     ]
     for metric in SHOWN:
@@ -69,9 +69,7 @@ def main() -> None:
     if given.readme is not None:
         put_block(given.readme, quick_block(document))
     if given.results is not None:
-        pieces = (given.folder / "cells" / f"{key}.json" for key in document["pieces"])
-        cpu_s = sum(json.loads(path.read_text(encoding="utf-8"))["wall_s"] for path in pieces)
-        put_section(given.results, "Leaderboard", results_section(document, cpu_s))
+        put_section(given.results, "Leaderboard", results_section(document))
 
 
 if __name__ == "__main__":

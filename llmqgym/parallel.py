@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from llmqgym.errors import InputError
 from llmqgym.kernel.compile import address_of_hook
 from llmqgym.policy import Policy
-from llmqgym.run import RunResult, simulate
+from llmqgym.run import Decider, RunResult, simulate
 from llmqgym.scenario import ScenarioConfig
 from llmqgym.simulator import load_kernel
 from llmqgym.traffic import at_load, build_workload
@@ -36,6 +36,7 @@ def run_all(
     scenarios: Sequence[ScenarioConfig],
     *,
     make_policy: Callable[[str], Policy],
+    make_decider: Callable[[ScenarioConfig], Decider | None] | None = None,
     processes: int | None = None,
     step_by_step: bool = False,
     on_progress: Callable[[float], None] | None = None,
@@ -43,19 +44,22 @@ def run_all(
     """The documents of the scenarios' runs, in their order; no bit of them but `wall_s` depends on `processes`.
 
     `processes` None: one for each CPU that this process may use, once the runs have taken longer in this process than
-    it takes to start others; 1: all in this process. For more, `make_policy` (baselines.registry.make_policy) has to be
-    importable by name, and a script that calls this has to do so below `if __name__ == "__main__":`. `on_progress` is
-    called now and then with the number of runs that are done, parts of runs included. Raises InputError, naming the
-    scenario and its seed; no run goes on after it.
+    it takes to start others; 1: all in this process. For more, `make_policy` (baselines.registry.make_policy) and
+    `make_decider`, whose answer takes the policy's place (llmqgym.run.Decider), have to be importable by name, and a
+    script that calls this has to do so below `if __name__ == "__main__":`. `on_progress` is called now and then with
+    the number of runs that are done, parts of runs included. Raises InputError, naming the scenario and its seed; no
+    run goes on after it.
     """
     if processes is not None and processes < 1:
         raise InputError(f"processes is {processes}: give 1 or more, or leave it out for one for each CPU.")
-    work = _Work(make_policy, step_by_step)
+    work = _Work(make_policy, make_decider or _nobody, step_by_step)
     num = min(len(scenarios), num_cpus() if processes is None else processes)
     tell = on_progress or (lambda done: None)
     if num <= 1:
         return _in_turn(scenarios, work, math.inf, tell)
     prepare({scenario.policy for scenario in scenarios}, make_policy)
+    for scenario in {scenario.policy: scenario for scenario in scenarios}.values():
+        work.make_decider(scenario)  # compiles
     done = _in_turn(scenarios, work, _PATIENCE_S, tell) if processes is None else []
     rest = scenarios[len(done) :]
     return done + _side_by_side(rest, work, min(num, len(rest)), lambda more: tell(len(done) + more)) if rest else done
@@ -133,6 +137,7 @@ class _Work:
     """What is done with each scenario."""
 
     make_policy: Callable[[str], Policy]
+    make_decider: Callable[[ScenarioConfig], Decider | None]
     step_by_step: bool
 
     def document(self, scenario: ScenarioConfig, on_share: Callable[[float], None]) -> dict[str, Any]:
@@ -144,6 +149,7 @@ class _Work:
             result = simulate(
                 workload,
                 policy=policy,
+                decider=self.make_decider(scenario),
                 server=scenario.server,
                 profile=scenario.profile,
                 predictor=scenario.predictor,
@@ -174,6 +180,10 @@ def _in_turn(
         for scenario in scenarios:
             documents.append(work.document(scenario, on_share))
     return documents
+
+
+def _nobody(scenario: ScenarioConfig) -> None:
+    """No decider beside the policy."""
 
 
 def _side_by_side(

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,20 @@ class RunResult:
         return decision_log.lines(self.simulator.log_triples(), requests, head, self.time_unit_ps)
 
 
+class Decider(Protocol):
+    """Somebody who decides at a server in place of its policy's ORDER, MISS and PREEMPT."""
+
+    @property
+    def name(self) -> str:
+        """By which reports call it."""
+
+    def settings(self) -> dict[str, Any]:
+        """What reports say of it."""
+
+    def sit_at(self, simulator: Simulator) -> None:
+        """Take the seat, before the run begins."""
+
+
 def simulate(
     workload: RequestSource,
     *,
@@ -81,6 +95,7 @@ def simulate(
     on_progress: Callable[[int], None] | None = None,
     keep_departures: bool = True,
     on_departures: Callable[[NDArray[Any]], None] | None = None,
+    decider: Decider | None = None,
 ) -> RunResult:
     """Replay `workload` to its end (or to `until_s`).
 
@@ -90,7 +105,8 @@ def simulate(
     advances iteration by iteration, with the same result. `on_progress` is called now and then with the number of
     requests that have left. `on_departures` is handed every request that leaves, as DEPARTURE[n] a few thousand at a
     time; without `keep_departures` the run's memory then does not grow with the number of requests. `wall_s` is the
-    time of the simulation and of the source's chunks. A log keeps all requests in memory. Raises InputError.
+    time of the simulation and of the source's chunks. A log keeps all requests in memory. A `decider` stands in the
+    policy's place, which is then its engine (llmqgym.env.play). Raises InputError.
     """
     server = ServerConfig() if server is None else server
     profile = load_profile(profile) if isinstance(profile, str) else profile
@@ -118,24 +134,27 @@ def simulate(
         looks=looks,
         hashes=workload.hashes,
     )
+    if decider is not None:
+        decider.sit_at(simulator)
     began = time.perf_counter()
     simulator.run(
         arriving.chunks(), None if on_progress is None else lambda sim: on_progress(_num_left(sim)), leaving.take
     )
     wall_s = time.perf_counter() - began - leaving.wall_s
     totals = simulator.totals()
+    decides = policy.settings() if decider is None else {**decider.settings(), "engine": policy.settings()}
     return RunResult(
         summary={
             **metrics.summary(totals, len(workload)),
             "prediction_cost_s": arriving.num_predicted * cost_s / len(workload),
         },
-        config=_resolved(workload, server, simulator, profile, policy, predictor or arriving.predictor(), seed),
+        config=_resolved(workload, server, simulator, profile, decides, predictor or arriving.predictor(), seed),
         kept=leaving.kept(),
         totals=totals,
         simulator=simulator,
         workload=workload,
         server=server,
-        policy=policy.name,
+        policy=policy.name if decider is None else decider.name,
         time_unit_ps=PS_PER_S if profile.kind == "iterations" else None,
         wall_s=wall_s,
     )
@@ -201,7 +220,7 @@ def _resolved(
     server: ServerConfig,
     simulator: Simulator,
     profile: HardwareProfile,
-    policy: Policy,
+    policy: dict[str, Any],
     predictor: str,
     seed: int,
 ) -> dict[str, Any]:
@@ -220,7 +239,7 @@ def _resolved(
             "watermark_blocks": int(record.watermark_blocks),
         },
         "profile": _provenance(profile),
-        "policy": policy.settings(),
+        "policy": policy,
         "predictor": predictor,
         "seed": seed,
     }

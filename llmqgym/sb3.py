@@ -175,6 +175,30 @@ class SB3VecEnv(VecEnv):
             wrapped, env = isinstance(env, wrapper_class), env.env
         return [wrapped for _ in self._get_indices(indices)]
 
+    def state(self) -> dict[str, Any]:
+        """Everything that the steps so far have made of the servers, copied: for `restore`. Raises InputError for
+        wrappers around the servers: what they remember is theirs."""
+        self._check_plain()
+        return {
+            "servers": self._servers.state(),
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "dt_s": self.dt_s.copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> Any:
+        """Go on from the `state` of an environment of the same settings; returns the observations. Raises InputError
+        for wrappers around the servers."""
+        self._check_plain()
+        self._servers.restore(state["servers"])
+        self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
+        self.dt_s, self._seed = state["dt_s"].copy(), None
+        return self._servers.servers.observations
+
+    def _check_plain(self) -> None:
+        if self.env is not self._servers:
+            raise InputError(f"{self.env} is a wrapper, whose state is not known: save servers without wrappers.")
+
     def get_images(self) -> Sequence[Any]:
         """A frame of every server, for `render`."""
         return list(self.env.render() or ())

@@ -151,7 +151,7 @@ class Simulator:
                 self._place(name, mine)
         self._arrays["profile"]["table"] = address_of(self._arrays["profile_table"])
         self._departed, self._log_sink = [rows.view(tables.DEPARTURE) for rows in state["departed"]], state["log"]
-        self._outcome = state["outcome"]
+        self._outcome = Outcome(state["outcome"])
 
     @property
     def address(self) -> int:
@@ -163,6 +163,11 @@ class Simulator:
         self._note("agent", address)
         self._set_services(self._empty[0], services)
         self._set_services(self.record, services)
+
+    def advance_by(self, kernel: Callable[[np.ndarray, int, int], int]) -> None:
+        """Let `kernel` advance the run, in place of the one that asks the policy alone: it is called with the record in
+        SIMULATOR[1], 0, and at most how many compositions (or decisions) to make, and answers an Outcome."""
+        self._kernel = kernel
 
     def request(self, row: int) -> Any:
         """The REQUEST record in a row."""

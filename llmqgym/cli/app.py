@@ -8,9 +8,11 @@ import typer
 from typer.core import TyperGroup
 
 from llmqgym import __version__
+from llmqgym.cli.agent import app as agent_app
 from llmqgym.cli.bench import bench
 from llmqgym.cli.bound import bound
 from llmqgym.cli.experiment import experiment
+from llmqgym.cli.explain import explain
 from llmqgym.cli.leaderboard import app as leaderboard_app
 from llmqgym.cli.listing import list_names
 from llmqgym.cli.load import load
@@ -53,7 +55,9 @@ app.command()(bound)
 app.command()(theory)
 app.command()(validate)
 app.command()(experiment)
+app.command()(explain)
 app.command("list")(list_names)
+app.add_typer(agent_app, name="agent")
 app.add_typer(leaderboard_app, name="leaderboard")
 app.add_typer(policy_app, name="policy")
 app.add_typer(predictor_app, name="predictor")

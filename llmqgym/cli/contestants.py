@@ -1,36 +1,62 @@
-"""Who runs on a leaderboard, by spec: a baseline, or what a prefix stands for."""
+"""Who decides, by spec: a baseline, or a trained agent."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from llmqgym.env.play import Player
     from llmqgym.leaderboard.contestant import Contestant
     from llmqgym.leaderboard.submission.policy_file import PolicyFile
+    from llmqgym.policy import Policy
+    from llmqgym.scenario import ScenarioConfig
+
+_AGENT = "ppo:"
 
 
 def make_contestant(spec: str, folder: str = "") -> Contestant:
-    """The contestant that a spec names: NAME:k=v,... a policy of `llmqgym list policies`, or file:PATH a policy in a
-    Python file, which is run (docs/leaderboard_submission.md); `folder` is where such a file is looked for first.
-    Raises InputError.
+    """The contestant that a spec names: NAME:k=v,... a policy of `llmqgym list policies`; ppo:NAME an agent of `llmqgym
+    list agents`, ppo:FILE one of your own; or file:PATH a policy in a Python file, which is run
+    (docs/leaderboard_submission.md), and is looked for in `folder` first. Raises InputError.
 
     >>> make_contestant("srpt").oracle
     True
     """
     from baselines.registry import POLICIES, make_policy, real_name
-    from llmqgym.errors import InputError
     from llmqgym.leaderboard.contestant import PolicyContestant
     from llmqgym.leaderboard.submission.policy_file import PREFIX, find_file
     from llmqgym.specs import parse_spec
 
-    if spec.startswith("ppo:"):
-        raise InputError(f"{spec!r}: trained agents cannot enter a leaderboard yet: name a policy.")
+    if spec.startswith(_AGENT):
+        from agents.contestant import AgentContestant
+
+        return AgentContestant(spec)
     if spec.startswith(PREFIX):
         return load_file(str(find_file(spec, folder))).contestant(spec)
     policy = make_policy(spec)
     entry = POLICIES[real_name(parse_spec(spec)[0]).partition(":")[0]]
     needs = tuple(each.strip() for each in entry.needs.split(","))
     return PolicyContestant(spec, policy, family=entry.family, summary=entry.summary, needs=needs)
+
+
+def make_policy(spec: str) -> Policy:
+    """The policy that a spec names, of an agent the engine at which it sits. Raises InputError."""
+    if spec.startswith(_AGENT):
+        from agents.contestant import ENGINE
+
+        return ENGINE
+    from baselines.registry import make_policy
+
+    return make_policy(spec)
+
+
+def make_decider(scenario: ScenarioConfig) -> Player | None:
+    """The agent that a scenario's policy names, at its seat; None for a policy. Raises InputError."""
+    if not scenario.policy.startswith(_AGENT):
+        return None
+    from agents.contestant import AgentContestant
+
+    return AgentContestant(scenario.policy).decider(scenario)
 
 
 def load_file(path: str) -> PolicyFile:

@@ -21,6 +21,8 @@ Texts = list[str] | None
 
 INTERRUPTED = 130
 _LIST = "with commas, or several times"
+#: Of the tables in a file: the default suite's.
+_WIDTH = 200
 
 app = typer.Typer(help="Every policy on the same arrivals, with intervals and certified bounds.")
 for command in (verify, report, submit):
@@ -189,7 +191,7 @@ def print_board(document: dict[str, Any], metrics: list[str]) -> None:
     from llmqgym.cli.output import console
     from llmqgym.leaderboard.sheet import NOTES, sheet
 
-    out = console()
+    out = console(_WIDTH)
     for metric in metrics:
         out.print(_table(sheet(document, metric)))
     out.print(NOTES, markup=False, highlight=False)
@@ -202,7 +204,7 @@ def _table(made: Any) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=made.title, box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left")
+    table = Table(title=made.title, box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, title_justify="left")
     for place, name in enumerate(made.columns):
         table.add_column(escape(name), justify="right" if place else "left", no_wrap=place == 0)
     for row in made.rows:

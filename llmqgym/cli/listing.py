@@ -8,9 +8,9 @@ import typer
 
 
 def list_names(
-    what: Annotated[str, typer.Argument(metavar="scenarios|workloads|profiles|policies|predictors")],
+    what: Annotated[str, typer.Argument(metavar="scenarios|workloads|profiles|policies|agents|predictors")],
 ) -> None:
-    """List the scenarios, workloads, hardware profiles, policies or predictors by name."""
+    """List the scenarios, workloads, hardware profiles, policies, agents or predictors by name."""
     from llmqgym.errors import unknown
 
     if what not in _LISTS:
@@ -72,6 +72,17 @@ def _policies() -> Any:
     return table
 
 
+def _agents() -> Any:
+    from rich.markup import escape
+
+    from agents.shipped import headlines
+
+    table = _table("trained agents (--policy ppo:NAME)", "name", "network", "trained on", "decisions", "what")
+    for name, row in headlines().items():
+        table.add_row(name, row["network"], row["scenario"], f"{row['num_decisions']:,}", escape(row["summary"]))
+    return table
+
+
 def _predictors() -> Any:
     from rich.markup import escape
 
@@ -89,5 +100,6 @@ _LISTS = {
     "workloads": _workloads,
     "profiles": _profiles,
     "policies": _policies,
+    "agents": _agents,
     "predictors": _predictors,
 }

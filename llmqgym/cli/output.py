@@ -58,11 +58,11 @@ def print_runs(documents: list[dict[str, Any]], across: dict[str, Any]) -> None:
     out.print(outcomes_line(across), markup=False, highlight=False)
 
 
-def console() -> Any:
+def console(width: int = 160) -> Any:
     """A rich console on stdout; wide where stdout is not a terminal, so that nothing is folded away in a file."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 160)
+    return Console(width=None if sys.stdout.isatty() else width)
 
 
 def outcome_line(document: dict[str, Any]) -> str:

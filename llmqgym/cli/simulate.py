@@ -25,7 +25,9 @@ def simulate(
     trace: Annotated[Text, typer.Option(help="Replay this trace, plain or .gz.")] = None,
     workload: Annotated[Text, typer.Option(help="Generate this traffic: see `llmqgym list workloads`.")] = None,
     profile: Annotated[Text, typer.Option(help="Hardware: NAME or NAME:k=v,..")] = None,
-    policy: Annotated[Text, typer.Option(help="Scheduling policy: NAME or NAME:k=v,..")] = None,
+    policy: Annotated[
+        Text, typer.Option(help="Scheduling policy: NAME or NAME:k=v,.. or an agent: ppo:NAME, ppo:FILE.")
+    ] = None,
     predictor: Annotated[
         Text, typer.Option(help="See `llmqgym list predictors`; 'trace': the trace's own, as by default.")
     ] = None,
@@ -104,7 +106,7 @@ def _check_runs(runs: int, processes: int | None, **of_one_run: str | None) -> N
 def _run_all(chosen: ScenarioConfig, runs: int, processes: int | None, *, step_by_step: bool) -> list[dict[str, Any]]:
     from dataclasses import replace
 
-    from baselines.registry import make_policy
+    from llmqgym.cli.contestants import make_decider, make_policy
     from llmqgym.cli.output import progress_bar, waiting_for_the_kernel
     from llmqgym.parallel import run_all
     from llmqgym.simulator import load_kernel
@@ -116,6 +118,7 @@ def _run_all(chosen: ScenarioConfig, runs: int, processes: int | None, *, step_b
         return run_all(
             scenarios,
             make_policy=make_policy,
+            make_decider=make_decider,
             processes=processes,
             step_by_step=step_by_step,
             on_progress=on_progress,
@@ -124,7 +127,7 @@ def _run_all(chosen: ScenarioConfig, runs: int, processes: int | None, *, step_b
 
 def _run(chosen: ScenarioConfig, *, step_by_step: bool, per_request: str | None, log: bool) -> RunResult:
     """The run, which writes the per-request table on its way."""
-    from baselines.registry import make_policy
+    from llmqgym.cli.contestants import make_decider, make_policy
     from llmqgym.cli.output import progress_bar, waiting_for_the_kernel
     from llmqgym.hardware import load_profile
     from llmqgym.metrics.per_request import per_request_table
@@ -133,6 +136,7 @@ def _run(chosen: ScenarioConfig, *, step_by_step: bool, per_request: str | None,
     from llmqgym.traffic import build_workload
 
     policy, profile = make_policy(chosen.policy), load_profile(chosen.profile)
+    decider = make_decider(chosen)
     workload = build_workload(chosen)
     with waiting_for_the_kernel():
         load_kernel()
@@ -141,6 +145,7 @@ def _run(chosen: ScenarioConfig, *, step_by_step: bool, per_request: str | None,
         return simulate(
             workload,
             policy=policy,
+            decider=decider,
             server=chosen.server,
             profile=profile,
             predictor=chosen.predictor,

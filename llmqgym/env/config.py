@@ -20,6 +20,8 @@ from llmqgym.workload.predictors import make_predictor
 SHORTAGES = ("engine", "agent")
 ACTIONS = ("command", "priority")
 OBSERVATIONS = ("dict", "flat")
+#: As `preempt_mode`: all of MODES, chosen by the command.
+ANY_MODE = "any"
 #: Predictions where neither scenario nor trace has any: an agent that sees none learns to serve in order of arrival.
 DEFAULT_PREDICTOR = "lognormal:sigma=0.5"
 MAX_WINDOW = 4096
@@ -83,7 +85,7 @@ class EnvConfig:
     action: str = "command"
     miss: str = "stop"
     shortage: str = "engine"
-    preempt_mode: str = "recompute"
+    preempt_mode: str | tuple[str, ...] = "recompute"
     decision_interval: int = 16
     observation: str = "dict"
     waiting_fields: tuple[str, ...] = DEFAULT_WAITING
@@ -103,7 +105,7 @@ class EnvConfig:
         check_count("decision_interval", self.decision_interval, 2**40)
         for name, known in (
             ("action", ACTIONS), ("shortage", SHORTAGES), ("observation", OBSERVATIONS),
-            ("miss", MISSES), ("preempt_mode", MODES),
+            ("miss", MISSES),
         ):  # fmt: skip
             if getattr(self, name) not in known:
                 raise unknown(name, str(getattr(self, name)), known)
@@ -112,13 +114,36 @@ class EnvConfig:
             for each in getattr(self, name):
                 if each not in known_fields:
                     raise unknown(f"field in {name}", str(each), known_fields)
+        self._check_modes()
         self._check_shortage()
+
+    def _check_modes(self) -> None:
+        if isinstance(self.preempt_mode, str):
+            if self.preempt_mode not in (*MODES, ANY_MODE):
+                raise unknown("preempt_mode", self.preempt_mode, (*MODES, ANY_MODE))
+        elif not self.preempt_mode:
+            raise InputError(f"preempt_mode is empty: give {ANY_MODE!r}, or one or more of {', '.join(MODES)}.")
+        for name in self.preempt_modes:
+            if name not in MODES:
+                raise unknown("mode in preempt_mode", str(name), MODES)
+        if len(set(self.preempt_modes)) < len(self.preempt_modes):
+            raise InputError(f"preempt_mode is {self.preempt_mode!r}: name every mode once.")
+        if len(self.preempt_modes) > 1 and self.action == "priority":
+            raise InputError(
+                f"preempt_mode={self.preempt_mode!r} needs action='command': scores do not say how somebody leaves. "
+                "Give one mode."
+            )
 
     def _check_shortage(self) -> None:
         if self.shortage == "engine":
             return
         if self.action == "priority":
             raise InputError("shortage='agent' needs action='command': scores do not say who leaves on a shortage.")
+        if len(self.preempt_modes) > 1 and not {"recompute", "restart"} & set(self.preempt_modes):
+            raise InputError(
+                f"shortage='agent' and preempt_mode={self.preempt_mode!r}: with host memory full nobody could make "
+                "room. Add 'recompute' or 'restart' to it."
+            )
         if self.engine.mix != "mixed" or self.engine.mix_key is not None:
             raise InputError(
                 f"shortage='agent' and an engine that composes by {self.engine.mix!r} or a mix_key: whether the next "
@@ -130,8 +155,15 @@ class EnvConfig:
 
     @property
     def num_actions(self) -> int:
-        """1 + window + running."""
-        return 1 + self.window + self.running
+        """1 + window + modes x running."""
+        return 1 + self.window + len(self.preempt_modes) * self.running
+
+    @property
+    def preempt_modes(self) -> tuple[str, ...]:
+        """The modes that an agent may preempt by, in the order of the commands."""
+        if isinstance(self.preempt_mode, str):
+            return tuple(MODES) if self.preempt_mode == ANY_MODE else (self.preempt_mode,)
+        return self.preempt_mode
 
     @property
     def until_ps(self) -> int:
@@ -164,8 +196,8 @@ def make_config(
     chosen = with_settings(chosen, dict(server or {}), profile=profile, predictor=predictor)
     if chosen.predictor is not None:
         make_predictor(chosen.predictor)
-    for name in ("waiting_fields", "running_fields"):
-        if name in settings:
+    for name in ("waiting_fields", "running_fields", "preempt_mode"):
+        if name in settings and not isinstance(settings[name], str):
             settings[name] = tuple(settings[name])
     if reward is not None:
         settings["reward"] = _weights(reward)

@@ -30,13 +30,20 @@ agent has made room itself.
 
 ## Actions
 
-`action="command"`: `Discrete(1 + window + running)`.
+`action="command"`: `Discrete(1 + window + M x running)`, with K = `window`, B = `running` and M modes of preemption.
 
 | action | command |
 |---|---|
 | 0 | run: let the iteration begin |
 | 1 .. K | admit the k-th request of the window |
-| K + 1 .. K + B | preempt the b-th running request shown, by `preempt_mode` (recompute, restart, swap, hold) |
+| K + 1 .. K + B | preempt the b-th running request shown, by the first mode |
+| K + (m - 1) B + 1 .. K + m B | preempt the b-th, by the m-th mode |
+
+`preempt_mode` says which modes there are: a single one (M = 1; one of {modes}), several in an order of your own, e.g.
+`("recompute", "swap")`, or `"any"`, all of them in the order just given. With several, one that cannot be is masked:
+swap where host memory has no room for the request's blocks (with a single mode it recomputes then), and hold where
+blocks are short, since it gives none. With `shortage="agent"` and a single mode, who leaves for want of blocks does so
+by the `victim_mode` of `engine`; with several, as the command says, and recompute or restart must be among them.
 
 What is not allowed is 0 in the mask: by the engine's own rule (slots, token budget, KV blocks, its admission gate or
 the FIT of `engine`); a request preempted in this iteration does not come back in it, one admitted in it does not leave.
@@ -45,8 +52,8 @@ allowed: that is pacing.
 
 `action="priority"`: `Box(-1, 1, (window + running,))`, a score for each request shown. The server admits those waiting
 with a score of 0 or more, best first, as long as they fit (`miss`: "stop" at the first that does not, or "skip" it),
-and preempts running ones of a lower score than a candidate's, lowest first, where that makes it fit. Each step is an
-iteration or more.
+and preempts running ones of a lower score than a candidate's, lowest first, where that makes it fit, by the only
+`preempt_mode`. Each step is an iteration or more.
 
 ## Window
 
@@ -57,8 +64,8 @@ shown, the latest first.
 
 ## Observations
 
-`Dict(server, waiting, running, action_mask)`, float32 `[S]`, `[K, W]`, `[B, R]` and int8 `[1 + K + B]`; or, with
-`observation="flat"`, the first three in one vector. Scaling is fixed: a share is as it is, an amount x becomes
+`Dict(server, waiting, running, action_mask)`, float32 `[S]`, `[K, W]`, `[B, R]` and int8 `[1 + K + M B]`; or,
+with `observation="flat"`, the first three in one vector. Scaling is fixed: a share is as it is, an amount x becomes
 x / (|x| + scale). {absent} stands where there is no request, and for what is unknown. `waiting_fields` and
 `running_fields` choose among the fields of a request; others than the default are compiled anew in each process.
 
@@ -87,6 +94,12 @@ steps. `info["metrics"]` of the last step has the figures of the episode.
 
 The same seed, settings and actions give the same bits, alone or in a vector of any size.
 
+## Policies as agents
+
+`PolicyAgent(policy, env).act()` is the command that a scheduling policy would give, read off the environment's server;
+`ObservedPolicy(policy, env.unwrapped.config).act(observation)` reads nothing but the observation, and raises an error
+that names the field to add where that does not tell enough.
+
 ## Rendering
 
 `render_mode="rgb_array"` gives frames uint8 `[612, 960, 3]`, `"human"` shows them in a window at the metadata's
@@ -99,6 +112,7 @@ servers renders to a tuple, a frame or a text for each.
 def page() -> str:
     """The page, as Markdown."""
     from llmqgym.env.config import DEFAULT_PREDICTOR
+    from llmqgym.policy import MODES
 
     return _TEXT.format(
         absent=f"{ABSENT:g}",
@@ -106,6 +120,7 @@ def page() -> str:
         request=_requests(),
         terms=_table(("term", "unit", "meaning"), ((term.name, term.unit, term.what) for term in TERMS)),
         predictor=DEFAULT_PREDICTOR,
+        modes=", ".join(MODES),
     )
 
 

@@ -6,6 +6,7 @@ Single and vector environment are this with N = 1 and more, so that they cannot 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,12 +61,14 @@ class Servers:
 
     Buffers, written in place by every step: `observations` float32 [N, D], `masks` int8 [N, A], `terms` float64 [N, T],
     `scores` float32 [N, K + B] (read); and `agents`, AGENT[N], with `reward`, `dt_ps`, `invalid` and `outcome`. With
-    two `buffers`, `flip` makes the next step write observations and masks into the other pair.
+    two `buffers`, `flip` makes the next step write observations and masks into the other pair. Given `simulators` are
+    somebody else's: agents are seated at them, and no episode begins here.
     """
 
-    def __init__(self, config: EnvConfig, num: int, buffers: int = 1) -> None:
+    def __init__(
+        self, config: EnvConfig, num: int, buffers: int = 1, simulators: list[Simulator] | None = None
+    ) -> None:
         self.config = config
-        self.episodes = Episodes(config)
         size = len(SERVER_FIELDS) + len(config.waiting_fields) * config.window
         size += len(config.running_fields) * config.running
         self.agents = zeros(num, tables.AGENT)
@@ -84,16 +87,16 @@ class Servers:
         self._heaps: list[list[NDArray[Any]]] = [[] for _ in range(num)]
         self._rows: list[NDArray[Any]] = []  # views whose addresses are in the records
         self._arena = Arena(num * _BYTES_A_SERVER)
-        self.simulators = [self._make_simulator() for _ in range(num)]
+        self.simulators = [self._make_simulator() for _ in range(num)] if simulators is None else simulators
         for place in range(num):
             self._seat(place)
         self._addresses = [tuple(self._row_addresses(part) for part in pair) for pair in self._pairs]
         self._blank[:] = self.agents
 
     def __reduce__(self) -> Any:
-        return _restored, (self.config, len(self), len(self._pairs), self._state())
+        return _restored, (self.config, len(self), len(self._pairs), self.state())
 
-    def _state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Everything that the episodes so far have made of the servers, copied."""
         return {
             "simulators": [each.state() for each in self.simulators],
@@ -108,12 +111,12 @@ class Servers:
         pairs = [array for pair in self._pairs for array in pair]
         return [*pairs, self.terms, self.scores, self._windows, self._running]
 
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Go on from the `_state` of as many servers of the same settings."""
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the `state` of as many servers of the same settings."""
         fresh = self.agents.copy()
         for place, simulator in enumerate(self.simulators):
             simulator.restore(state["simulators"][place])
-            self._fit_heaps(place)
+            self.fit_heaps(place)
             for mine, theirs in zip(self._heaps[place], state["heaps"][place], strict=True):
                 mine[: len(theirs)] = theirs
         for mine, theirs in zip(self._buffers(), state["arrays"], strict=True):
@@ -137,6 +140,11 @@ class Servers:
     def masks(self) -> NDArray[np.int8]:
         """Of the last step, int8 [N, A]."""
         return self._pairs[self._current][1]
+
+    @cached_property
+    def episodes(self) -> Episodes:
+        """From which the servers' episodes are drawn."""
+        return Episodes(self.config)
 
     def _row_addresses(self, array: NDArray[Any]) -> NDArray[np.int64]:
         return np.array([self._view(row) for row in array], np.int64)
@@ -180,7 +188,9 @@ class Servers:
         agent.window_running = config.running
         agent.decision_interval = min(config.decision_interval, MAX_JUMP)
         agent.makes_room = int(config.shortage == "agent")
-        agent.preempt_mode, agent.skip_misses = MODES[config.preempt_mode], MISSES[config.miss]
+        modes = [MODES[name] for name in config.preempt_modes]
+        agent.preempt_modes[: len(modes)], agent.num_modes = modes, len(modes)
+        agent.num_commands, agent.skip_misses = config.num_actions, MISSES[config.miss]
         agent.wake_passes = int(simulator.record.wake_passes)
         agent.window = self._view(self._windows[place])
         agent.running = self._view(self._running[place])
@@ -192,10 +202,10 @@ class Servers:
         observe = make_observe(config.waiting_fields, config.running_fields)
         agent.observe_service = address_of_hook("service", observe)
         simulator.seat_agent(self._view(self.agents[place : place + 1]), seat.SERVICES)
-        self._fit_heaps(place)
+        self.fit_heaps(place)
 
-    def _fit_heaps(self, place: int) -> None:
-        """Heaps of twice the rows of the server; entries stay."""
+    def fit_heaps(self, place: int) -> None:
+        """Heaps of twice the rows of the server, which may have grown; entries stay."""
         agent, needed = self.agents[place], 2 * int(self.simulators[place].record.capacity)
         if agent.heap_capacity >= needed:
             return
@@ -232,7 +242,7 @@ class Servers:
             waiting &= (outcomes > Outcome.HORIZON) & (outcomes != Outcome.DECISION)
             for place in np.flatnonzero(waiting).tolist():
                 self.simulators[first + place].attend(Outcome(int(outcomes[place])))
-                self._fit_heaps(first + place)
+                self.fit_heaps(first + place)
             agents["command"] = np.where(waiting, int(Command.GO_ON), int(Command.PASS_OVER))
             if not act(agents):
                 return
@@ -250,5 +260,5 @@ class Servers:
 
 def _restored(config: EnvConfig, num: int, buffers: int, state: dict[str, Any]) -> Servers:
     servers = Servers(config, num, buffers)
-    servers._restore(state)
+    servers.restore(state)
     return servers

@@ -15,7 +15,7 @@ Obs = dict[str, NDArray[Any]]
 
 
 def action_space(config: EnvConfig) -> spaces.Discrete | spaces.Box:
-    """Discrete(1 + K + B) commands, or Box(-1, 1, [K + B]) scores."""
+    """Discrete(1 + K + M * B) commands, or Box(-1, 1, [K + B]) scores."""
     if config.action == "command":
         return spaces.Discrete(config.num_actions)
     return spaces.Box(-1.0, 1.0, (config.window + config.running,), np.float32)

@@ -222,6 +222,24 @@ class LLMServerVectorEnv(VectorEnv[Any, Any, Any]):
             return None
         return tuple(viewer.render() for viewer in self._viewers)
 
+    def state(self) -> dict[str, Any]:
+        """Everything that the steps so far have made of the servers, copied, in dicts and lists of arrays and plain
+        values: for `restore`."""
+        return {
+            "servers": self.servers.state(),
+            "ended": self._ended.copy(),
+            "num_decisions": self._num_decisions.copy(),
+            "generators": [each.bit_generator.state for each in self._generators],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the `state` of an environment of the same settings, of this process or another."""
+        self.servers.restore(state["servers"])
+        self._ended, self._num_decisions = state["ended"].copy(), state["num_decisions"].copy()
+        self._generators = [np.random.Generator(np.random.PCG64()) for _ in state["generators"]]
+        for generator, its_state in zip(self._generators, state["generators"], strict=True):
+            generator.bit_generator.state = its_state
+
     @property
     def copies(self) -> int:
         """Servers in a row that meet the same arrivals."""

@@ -25,8 +25,8 @@ _FOR_EVER = 1 << 60
 
 
 class Command(IntEnum):
-    """Commands beside those of the action space, 0 run, 1 .. K admit, K + 1 .. K + B preempt: far from any of them, so
-    that no action is taken for one."""
+    """Commands beside those of the action space, 0 run, 1 .. K admit, K + 1 .. K + M * B preempt: far from any of them,
+    so that no action is taken for one."""
 
     RUN = 0
     GO_ON = -(1 << 61)  # the border has helped: on to the next decision
@@ -38,7 +38,7 @@ def _obey(sim: Any, agent: Any) -> bool:
     """Carry out a command; whether time may pass. One that is not allowed does nothing."""
     command = agent.command
     agent.invalid = 0
-    if command < 0 or command > agent.window_waiting + agent.window_running or peek_byte(agent.allowed, command) == 0:
+    if command < 0 or command >= agent.num_commands or peek_byte(agent.allowed, command) == 0:
         agent.invalid = 1
         return False
     if command == Command.RUN:
@@ -48,7 +48,7 @@ def _obey(sim: Any, agent: Any) -> bool:
         row = window.row_at(agent, command - 1)
         admit(sim, None, row, tokens_on_entry(sim, None, row))
         return False
-    seat.send_away(sim, agent, peek(agent.running, command - 1 - agent.window_waiting))
+    seat.preempt_as_told(sim, agent, command - 1 - agent.window_waiting)
     return sim.deciding == Deciding.SHORT
 
 
@@ -88,7 +88,7 @@ def _displace(sim: Any, agent: Any, score: float) -> bool:
             worst, worst_score, worst_id = row, its_score, request.id
     if worst < 0 or blocks < sim.lacking_blocks:
         return False
-    seat.send_away(sim, agent, worst)
+    seat.send_away(sim, agent, worst, agent.preempt_modes[0])
     hidden_at(sim.hidden, worst).score = -1.0
     return True
 
@@ -96,7 +96,7 @@ def _displace(sim: Any, agent: Any, score: float) -> bool:
 @helper
 def _finds_place(sim: Any, agent: Any, score: float) -> bool:
     """Whether somebody has made place for a waiting request of this score that lacks what `lack` says."""
-    return preempting_helps(sim.lack, agent.preempt_mode) and _displace(sim, agent, score)
+    return preempting_helps(sim.lack, agent.preempt_modes[0]) and _displace(sim, agent, score)
 
 
 @helper
@@ -129,7 +129,7 @@ def _show(sim: Any, agent: Any) -> None:
 
 
 @helper
-def _step(sim: Any, agent: Any) -> bool:
+def step(sim: Any, agent: Any) -> bool:
     """Whether the step is over, and the server not waiting for the border."""
     outcome = Outcome.DECISION.value
     if agent.command == Command.GO_ON:
@@ -162,7 +162,7 @@ def act(agents: np.ndarray) -> int:
     for place in range(len(agents)):
         agent = agents[place]
         ask_for_those_after(agents, place)
-        if agent.command != Command.PASS_OVER and not _step(simulator_at(agent.simulator, 0), agent):
+        if agent.command != Command.PASS_OVER and not step(simulator_at(agent.simulator, 0), agent):
             num_waiting += 1
     return num_waiting
 

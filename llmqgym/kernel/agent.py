@@ -10,10 +10,11 @@ from typing import Any
 
 from llmqgym.kernel import cohort, preemption, refreshing, window
 from llmqgym.kernel.batch import free_after, reserve_for_decodes, tokens_on_entry
+from llmqgym.kernel.division import quotient, remainder
 from llmqgym.kernel.jit import helper
-from llmqgym.kernel.kv_cache import count_free
-from llmqgym.kernel.memory import agent_at, hidden_at, peek, poke_byte, request_at
-from llmqgym.kernel.tables import Deciding, Mix
+from llmqgym.kernel.kv_cache import blocks_for, count_free
+from llmqgym.kernel.memory import agent_at, hidden_at, peek, peek_byte, poke_byte, request_at
+from llmqgym.kernel.tables import Deciding, Mix, Mode
 
 # When it is asked
 
@@ -109,11 +110,11 @@ def bring_running_up_to_date(sim: Any, agent: Any) -> None:
 
 @helper
 def write_mask(sim: Any, agent: Any) -> None:
-    """1 where a command is allowed: run, admit the k-th of the window, preempt the b-th running request."""
+    """1 where a command is allowed: run, admit the k-th of the window, preempt the b-th running request, by mode."""
     short = sim.deciding == Deciding.SHORT
-    mask, end = agent.mask, 1 + agent.window_waiting + agent.window_running
+    mask = agent.mask
     agent.allowed = mask
-    for place in range(end):
+    for place in range(agent.num_commands):
         poke_byte(mask, place, 0)
     poke_byte(mask, 0, 0 if short else 1)
     num_admissible = 0
@@ -128,6 +129,8 @@ def write_mask(sim: Any, agent: Any) -> None:
     first = 1 + agent.window_waiting
     for place in range(0 if short else _num_newcomers(sim, agent), agent.num_shown_running):
         poke_byte(mask, first + place, 1)
+    if agent.num_modes > 1:
+        _write_mask_by_mode(sim, agent, first)
 
 
 @helper
@@ -141,18 +144,49 @@ def _num_newcomers(sim: Any, agent: Any) -> int:
     return place
 
 
+@helper
+def _can_leave_by(sim: Any, mode: int, row: int) -> bool:
+    """Whether a running request that may leave can do so by a Mode: hold answers no shortage, and what is swapped must
+    find room in host memory."""
+    if mode == Mode.HOLD:
+        return sim.deciding != Deciding.SHORT
+    return mode != Mode.SWAP or blocks_for(sim, request_at(sim.requests, row).computed_tokens) <= sim.free_host_blocks
+
+
+@helper
+def _write_mask_by_mode(sim: Any, agent: Any, first: int) -> None:
+    """Who may leave at all stands from `first` on; for each mode, the first of them last, who may leave by it."""
+    for number in range(agent.num_modes - 1, -1, -1):
+        start = first + number * agent.window_running
+        for place in range(agent.window_running):
+            may = peek_byte(agent.mask, first + place)
+            if may:
+                may = _can_leave_by(sim, agent.preempt_modes[number], peek(agent.running, place))
+            poke_byte(agent.mask, start + place, 1 if may else 0)
+
+
 # What its commands do
 
 
 @helper
-def send_away(sim: Any, agent: Any, row: int) -> None:
-    """A running request leaves: for want of blocks in the engine's mode, else in the agent's."""
+def send_away(sim: Any, agent: Any, row: int, mode: int) -> None:
+    """A running request leaves by a Mode."""
     if sim.deciding == Deciding.SHORT:
         agent.made_room += 1
-        preemption.preempt(sim, None, row, sim.victim_mode, False)
+        preemption.preempt(sim, None, row, mode, False)
         return
-    preemption.preempt(sim, None, row, agent.preempt_mode, True)
+    preemption.preempt(sim, None, row, mode, True)
     reserve_for_decodes(sim)
+
+
+@helper
+def preempt_as_told(sim: Any, agent: Any, choice: int) -> None:
+    """Carry out one of the M * B commands to preempt. An agent that has no choice of mode preempts for want of blocks
+    in the engine's."""
+    mode = agent.preempt_modes[quotient(choice, agent.window_running)]
+    if sim.deciding == Deciding.SHORT and agent.num_modes == 1:
+        mode = sim.victim_mode
+    send_away(sim, agent, peek(agent.running, remainder(choice, agent.window_running)), mode)
 
 
 @helper

@@ -36,6 +36,7 @@ SIGNATURES = {
     "finished": types.void(_REQUEST, _SERVER),
     "begin": types.void(_SERVER),
     "service": types.int64(numba.from_dtype(tables.SIMULATOR), types.int64, types.int64),
+    "choose": types.int64(types.int64, types.int64, types.int64),
 }
 
 
@@ -113,6 +114,16 @@ def call_service(address: int, sim: Any, row: int, number: int) -> int:
     """A part of the kernel that few runs need, behind an address of its own: inlined it would be compiled again at
     every level of the kernel above it."""
     return int(PYTHON_HOOKS[address](sim, row, number))
+
+
+def call_chooser(address: int, observation: int, mask: int, model: int) -> int:
+    """What an agent does, seeing float32[D] and int8[A], each at an address, by what its model holds."""
+    return int(PYTHON_HOOKS[address](observation, mask, model))
+
+
+@overload(call_chooser, strict=False)
+def _chooser(address: Any, observation: Any, mask: Any, model: Any) -> Any:
+    return lambda address, observation, mask, model: _call_service(address, observation, mask, model)
 
 
 @overload(call_service, strict=False)

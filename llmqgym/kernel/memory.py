@@ -19,7 +19,7 @@ from numba.extending import intrinsic, overload
 
 from llmqgym.kernel import tables
 
-_ARRAYS: weakref.WeakValueDictionary[int, np.ndarray] = weakref.WeakValueDictionary()
+_ARRAYS: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
 
 def address_of(array: np.ndarray) -> int:
@@ -27,6 +27,17 @@ def address_of(array: np.ndarray) -> int:
     address = int(array.ctypes.data)
     _ARRAYS[address] = array
     return address
+
+
+class Rows(list[Any]):
+    """Stand-ins for the rows of a table, for hooks that are called in plain Python."""
+
+
+def address_of_rows(rows: Rows) -> int:
+    """An address by which plain Python reaches `rows`, as `address_of` gives one for an array: below 0, where no array
+    lies; the caller keeps them alive."""
+    _ARRAYS[-id(rows)] = rows
+    return -id(rows)
 
 
 def zeros(rows: int, dtype: np.dtype) -> np.ndarray:
@@ -108,6 +119,37 @@ peek, poke = _element_access(types.int64, ir.IntType(64))
 peek_byte, poke_byte = _element_access(types.int8, ir.IntType(8))
 peek_single, poke_single = _element_access(types.float32, ir.FloatType())
 peek_double, poke_double = _element_access(types.float64, ir.DoubleType())
+
+
+def _array_access(number: types.Type, kind: Any) -> tuple[Callable[[int, int], Any], Callable[[int, int, int], Any]]:
+    """(vector_at, matrix_at): the numbers at an address, seen as an array."""
+
+    @intrinsic
+    def pointer(_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], kind.as_pointer())
+
+        return numba.types.CPointer(number)(types.int64), generate
+
+    def vector_at(address: int, num: int) -> Any:
+        return _ARRAYS[address].reshape(-1)[:num]
+
+    def matrix_at(address: int, rows: int, columns: int) -> Any:
+        return _ARRAYS[address].reshape(-1)[: rows * columns].reshape(rows, columns)
+
+    @overload(vector_at, strict=False)
+    def _(address: Any, num: Any) -> Any:
+        return lambda address, num: numba.carray(pointer(address), (num,))
+
+    @overload(matrix_at, strict=False)
+    def _(address: Any, rows: Any, columns: Any) -> Any:
+        return lambda address, rows, columns: numba.carray(pointer(address), (rows, columns))
+
+    return vector_at, matrix_at
+
+
+singles_at, single_matrix_at = _array_access(types.float32, ir.FloatType())
+bytes_at, _ = _array_access(types.int8, ir.IntType(8))
 
 request_at = row_reader(tables.REQUEST)
 hidden_at = row_reader(tables.HIDDEN)

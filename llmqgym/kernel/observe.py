@@ -26,7 +26,8 @@ from llmqgym.kernel.tables import PS_PER_S
 
 #: The number for what is not there.
 ABSENT = -1.0
-_UNLIMITED = 2.0**39
+#: Of so much or more there is no limit, and its shares are 0.
+UNLIMITED = 2.0**39
 _S = 1.0 / PS_PER_S
 
 
@@ -48,7 +49,7 @@ class Field:
 @helper
 def _share(part: float, whole: float) -> float:
     """0 of what has no limit."""
-    return part / whole if whole < _UNLIMITED else 0.0
+    return part / whole if whole < UNLIMITED else 0.0
 
 
 @helper
@@ -246,6 +247,24 @@ def _squash(value: float, scale: float) -> Any:
     """In single precision, which divides faster; ABSENT for nan."""
     x = np.float32(value)
     return x / (abs(x) + np.float32(scale)) if x == x else np.float32(ABSENT)
+
+
+def unsquashed(shown: Any, scale: float | None) -> Any:
+    """Numbers, float64, from what an observation shows of them, float32: the whole number that looks so, if there is
+    one, else as near as single precision allows; nan for ABSENT.
+
+    >>> unsquashed(np.float32([0.5, 0.75, -1.0]), 512.0).tolist()
+    [512.0, 1536.0, nan]
+    """
+    y = np.asarray(shown, np.float64)
+    y = np.where(y == ABSENT, math.nan, y)
+    if scale is None:
+        return y
+    with np.errstate(divide="ignore", invalid="ignore"):
+        x = y * scale / (1.0 - np.abs(y))
+        whole = np.rint(x).astype(np.float32)
+        looks = whole / (np.abs(whole) + np.float32(scale))
+    return np.where(looks == shown, whole, x)
 
 
 def _writer(fields: tuple[Field, ...]) -> Callable[..., Any]:

@@ -441,7 +441,7 @@ AGENT = _table(
     ("scores", np.int64),  # float32[K + B], 0: commands are numbers
     ("observe_service", np.int64),
     ("observation", np.int64),  # float32[D]
-    ("mask", np.int64),  # int8[1 + K + B]
+    ("mask", np.int64),  # int8[1 + K + M * B]
     ("allowed", np.int64),  # the mask last written, by which a command is judged
     ("terms", np.int64),  # float64[T]
     ("weights", np.int64),  # float64[T]
@@ -451,7 +451,9 @@ AGENT = _table(
     ("window_running", np.int64),  # B: running requests that it is shown, the last admitted
     ("decision_interval", np.int64),  # iterations after which it is asked if nothing happens
     ("makes_room", np.int64),  # 1: it answers shortages, 0: the engine's VICTIM does
-    ("preempt_mode", np.int64),  # a Mode
+    ("preempt_modes", np.int64, (4,)),  # Modes, in the order of the commands
+    ("num_modes", np.int64),  # M
+    ("num_commands", np.int64),  # 1 + K + M * B
     ("wake_passes", np.int64),  # the policy's own, of the engine
     ("skip_misses", np.int64),  # by scores: 1: others are tried after one that does not fit
     # the window (window.py)

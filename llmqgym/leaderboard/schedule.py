@@ -68,8 +68,7 @@ def do_all_on_ray(
     except ImportError as error:
         raise InputError('Ray is not installed: pip install "llmqgym[cluster]", or leave --ray out.') from error
     tell = on_piece or (lambda piece: None)
-    local = {"num_cpus": num_cpus() if jobs is None else jobs, "include_dashboard": False}
-    ray.init(**({"address": address} if address else local), log_to_driver=False, logging_level="ERROR")
+    _start(ray, address, num_cpus() if jobs is None else jobs)
     try:
         on_worker = ray.remote(do)
         waiting, running = list(reversed(pieces)), dict[Any, Piece]()
@@ -84,6 +83,17 @@ def do_all_on_ray(
                 tell(running.pop(each))
     finally:
         ray.shutdown()
+
+
+def _start(ray: Any, address: str | None, cpus: int) -> None:
+    where = {"address": address} if address else {"num_cpus": cpus, "include_dashboard": False}
+    try:
+        ray.init(**where, log_to_driver=False, logging_level="ERROR")
+    except Exception as error:  # Ray has no class of its own for what goes wrong here
+        raise InputError(
+            f"Ray {'cannot be joined at ' + address if address else 'did not start'} ({error}): try again when the "
+            "machine is less busy, check the address, or leave --ray out."
+        ) from error
 
 
 def _result(ray: Any, reference: Any) -> dict[str, Any]:

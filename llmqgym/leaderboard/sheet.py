@@ -38,7 +38,8 @@ _OVERALL = ("mean_e2e_s", "p99_e2e_s")
 
 NOTES = (
     "± half a 95 % interval over seeds; * nobody is surely better; g the queue grows in most runs, m in some; "
-    "≥ censored: some have not finished, u of them; r were rejected; - not there"
+    "≥ censored: some have not finished, u of them; r were rejected; - not there; a number after a ratio: over so many "
+    "scenarios alone"
 )
 
 
@@ -99,12 +100,12 @@ def spread(figure: dict[str, float | None]) -> str:
     """A mean and half its interval, both to the last digit that is shown of the mean.
 
     >>> spread({"mean": 12.345, "low": 12.0, "high": 12.69}), spread({"mean": 0.5, "low": None, "high": None})
-    ('12.3 ± 0.3', '0.500')
+    ('12.3±0.3', '0.500')
     """
     text = number(figure["mean"])
     if figure["mean"] is None or figure["low"] is None:
         return text
-    return f"{text} ± {figure['mean'] - figure['low']:,.{len(text.partition('.')[2])}f}"
+    return f"{text}±{figure['mean'] - figure['low']:,.{len(text.partition('.')[2])}f}"
 
 
 def _order(overall: dict[str, Any], metric: str) -> tuple[bool, float]:
@@ -122,10 +123,11 @@ def _cell(cell: dict[str, Any], metric: str) -> str:
     figure = cell["gap"][metric.removeprefix("gap_")] if metric.startswith("gap_") else cell["metrics"][metric]
     if figure is None or figure["mean"] is None:
         return "-"
-    bound = "≥ " if cell["censored"] and metric.endswith(("_s", "slowdown")) and "per_s" not in metric else ""
+    bound = "≥" if cell["censored"] and metric.endswith(("_s", "slowdown")) and "per_s" not in metric else ""
     place = cell["rank"].get(metric)
-    marks = " *" if place is not None and place[0] == 1 else ""
-    marks += {"growing": " g", "mixed": " m"}.get(cell["stability"], "")
+    marks = "*" if place is not None and place[0] == 1 else ""
+    marks += {"growing": "g", "mixed": "m"}.get(cell["stability"], "")
+    marks = f" {marks}" if marks else ""
     marks += f" {cell['num_unfinished']}u" if cell["num_unfinished"] else ""
     marks += f" {cell['num_rejected']}r" if cell["num_rejected"] else ""
     return f"{bound}{spread(figure)}{marks}"
@@ -137,7 +139,7 @@ def _over_all(overall: dict[str, Any], metric: str, num_scenarios: int) -> list[
     ratio, better = overall[metric]["iqm_ratio_to_vllm"], overall[metric]["prob_improvement"]
     if ratio is None:
         return ["-", "-"]
-    of = "" if overall["num_compared"] == num_scenarios else f" ({overall['num_compared']} of {num_scenarios})"
+    of = "" if overall["num_compared"] == num_scenarios else f" ({overall['num_compared']})"
     span = f"{number(ratio['mean'])} [{number(ratio['low'])}, {number(ratio['high'])}]"
     return [span + of, f"{better['mean']:.0%}"]
 

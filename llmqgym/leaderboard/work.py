@@ -23,9 +23,18 @@ from llmqgym.leaderboard.measured import digest, figures, measured_rows
 from llmqgym.leaderboard.stable import largest_stable_rate
 from llmqgym.metrics.alone import AloneTimes
 
-#: What else a run determines: sources outside the packages whose files are all hashed.
+#: The sources that determine results: packages with all their files, and single files.
 _PACKAGES = ("kernel", "workload", "hardware", "metrics", "bounds", "load")
-_FILES = ("simulator.py", "run.py", "traffic.py", "totals.py", "leaderboard/work.py", "leaderboard/measured.py")
+_FILES = (
+    "policy.py",
+    "config.py",
+    "simulator.py",
+    "run.py",
+    "traffic.py",
+    "totals.py",
+    "leaderboard/work.py",
+    "leaderboard/measured.py",
+)
 
 CELL, BOUND, STABLE = "cell", "bound", "stable"
 

@@ -22,6 +22,7 @@ KINDS: list[dict[str, Any]] = [
     {"server": {"num_kv_blocks": 500, "block_size": 1}, "preempt_mode": "restart"},
     {"server": {"num_kv_blocks": 500, "prefix_caching": True}},
     {"server": {"num_kv_blocks": 500}, "action": "priority", "miss": "skip"},
+    {"server": {"num_kv_blocks": 500, "host_kv_blocks": 80}, "shortage": "agent", "preempt_mode": "any"},
 ]
 
 

@@ -12,12 +12,14 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from llmqgym.env import LLMServerEnv, LLMServerVectorEnv
 from llmqgym.errors import InputError
 from llmqgym.kernel.jit import COMPILED
+from llmqgym.registration import ENVIRONMENTS
 
 NUM, STEPS = (30, 600) if COMPILED else (5, 60)
 KINDS: list[dict[str, Any]] = [
     {},
     {"observation": "flat", "max_decisions": 40},
     {"action": "priority", "server": {"num_kv_blocks": 400}},
+    {"preempt_mode": "any", "shortage": "agent", "server": {"num_kv_blocks": 400, "host_kv_blocks": 60}},
     {"randomise": {"sigma": (0.0, 2.0)}, "predictor": "perfect", "until_s": 9.0},
 ]
 
@@ -87,6 +89,23 @@ def test_gymnasium_makes_it() -> None:
     limited.reset(seed=0)
     truncations = [limited.step(np.zeros(2, np.int64))[3] for _ in range(3)]
     assert [bool(each.all()) for each in truncations] == [False, False, True]
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_gymnasium_makes_every_id_in_both_modes(name: str, mode: AutoresetMode) -> None:
+    settings: dict[str, Any] = {"num_requests": 2, "decision_interval": 1000, "autoreset_mode": mode}
+    env = gym.make_vec(f"llmqgym/{name}", 2, "vector_entry_point", **settings)
+    observations, infos = env.reset(seed=0)
+    num_ended = 0
+    for _ in range(100):
+        assert env.observation_space.contains(observations)
+        observations, _, terminations, truncations, infos = env.step(infos["action_mask"][:, 1].astype(np.int64))
+        ended = terminations | truncations
+        num_ended += int(ended.sum())
+        assert ended.any() == ("metrics" in infos or "final_info" in infos)
+    assert num_ended >= 2
+    env.close()
 
 
 def test_copies_meet_the_same_requests() -> None:

@@ -56,19 +56,29 @@ def check_mask(env: LLMServerEnv) -> None:
         barred = env.simulator.hidden(row).barred == record.num_events
         assert mask[1 + place] == (may and not barred and needed <= record.free_kv_blocks)
     for place, row in enumerate(env.servers.running_rows(0)):
-        newcomer = env.simulator.request(row).admit_seq >= record.first_new_seq
-        assert mask[1 + env.config.window + place] == (record.deciding == Deciding.SHORT or not newcomer)
-    shown = 1 + env.config.window + len(env.servers.running_rows(0))
+        request = env.simulator.request(row)
+        short = record.deciding == Deciding.SHORT
+        leaves = short or request.admit_seq < record.first_new_seq
+        for number, mode in enumerate(env.config.preempt_modes):
+            can = leaves
+            if len(env.config.preempt_modes) > 1 and mode == "hold":
+                can = leaves and not short
+            if len(env.config.preempt_modes) > 1 and mode == "swap":
+                can = leaves and blocks(int(request.computed_tokens), size) <= record.free_host_blocks
+            assert mask[1 + env.config.window + number * env.config.running + place] == can, mode
+    shown = len(env.servers.running_rows(0))
     assert not mask[1 + len(env.servers.waiting_rows(0)) : 1 + env.config.window].any()
-    assert not mask[shown:].any()
+    assert not mask[1 + env.config.window :].reshape(-1, env.config.running)[:, shown:].any()
 
 
+@pytest.mark.parametrize("mode", ["recompute", ("swap", "recompute", "hold")], ids=str)
 @pytest.mark.parametrize("shortage", ["engine", "agent"])
 @pytest.mark.parametrize(("window", "oldest", "running"), [(6, 3, 4), (5, 0, 1), (4, 4, 40), (1, 1, 2)])
-def test_window_and_mask(window: int, oldest: int, running: int, shortage: str) -> None:
+def test_window_and_mask(window: int, oldest: int, running: int, shortage: str, mode: Any) -> None:
     env = LLMServerEnv(
-        num_requests=NUM, window=window, oldest=oldest, running=running, shortage=shortage,
-        server={"num_kv_blocks": 400, "max_running": 12}, rho=1.5, predictor="lognormal:sigma=1,missing=0.2",
+        num_requests=NUM, window=window, oldest=oldest, running=running, shortage=shortage, preempt_mode=mode,
+        server={"num_kv_blocks": 400, "max_running": 12, "host_kv_blocks": 60}, rho=1.5,
+        predictor="lognormal:sigma=1,missing=0.2",
     )  # fmt: skip
     rng = np.random.default_rng(window)
     _, info = env.reset(seed=window)

@@ -206,7 +206,7 @@ def test_censored_cells_have_no_gap_and_rank_last(tmp_path: Path) -> None:
     assert found["kv-bound", "static"]["num_measured"] == cell["num_measured"]
     document = json.loads((tmp_path / DOCUMENT).read_text())
     row = next(row for row in sheet(document, "mean_e2e_s").rows if row[0] == "gate")
-    assert row[1].startswith("≥ ")
+    assert row[1].startswith("≥")
     assert f"{cell['num_unfinished']}u" in row[1]
     assert row[2] == "-"
 
@@ -236,7 +236,7 @@ def test_the_command_prints_both_boards(tmp_path: Path) -> None:
         (["--seeds", "0"], "seeds is 0"),
         (["--trace", "a.csv", "--scenarios", "chat"], "one of the two"),
         (["--trace", "no-such-file.csv"], "no-such-file.csv"),
-        (["--policies", "ppo:mine.zip"], "agents"),
+        (["--policies", "ppo:mine.zip"], "there is no agent"),
         (["--jobs", "0", "--suite", "quick"], "jobs is 0"),
         (["verify", "no-such-folder"], "no-such-folder"),
     ],

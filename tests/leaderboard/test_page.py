@@ -171,6 +171,22 @@ def test_sorting_by_numbers_by_words_and_with_gaps():
     assert json.loads(done.stdout) == [[3, 4, 1, 0, 2], [0, 1, 4, 3, 2], [2, 1, 0]]
 
 
+AFTER = """<script>
+const each = (what, act) => document.querySelectorAll(what).forEach(act);
+const out = {charts: document.querySelectorAll('svg.chart').length};
+each('details', (details) => { details.open = true; details.dispatchEvent(new Event('toggle')); });
+each('thead button, .picker button, .controls button', (button) => button.click());
+out.errors = errors;
+out.images = document.images.length;
+const pre = document.createElement('pre');
+pre.textContent = JSON.stringify(out);
+document.body.replaceChildren(pre);
+</script>"""
+BEFORE = """<script>
+const errors = [];
+onerror = (message) => errors.push(message);
+alert = () => errors.push('alert');
+</script>"""
 PROBE = """<script>
 const out = {};
 const table = document.querySelector('article:not([hidden]) table[data-board=mean]');
@@ -198,15 +214,42 @@ document.body.replaceChildren(pre);
 </script>"""
 
 
+def in_browser(text, folder):
+    """What a page leaves behind in its <pre>."""
+    (folder / "page.html").write_text(text, encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile", "--dump-dom"]
+    command = [CHROMIUM, *options, f"file://{folder}/page.html"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return json.loads(unescape(re.search(r"<pre>(.*?)</pre>", done.stdout, re.S)[1]))
+
+
+def all_alike():
+    """Two policies that come to the same, distributions of zeros, no intervals."""
+    names = ("noisy-0", "noisy-1")
+    zeros = {"e2e_s": [[0.0, 0.0], [1.0, 0.0]], "ttft_s": None}
+    cells = [cell(name, spec, 5.0, 20.0, half=0.0, quantiles=zeros) for name in names for spec in ("vllm", "b")]
+    return board([policy("vllm"), policy("b")], [scenario(name) for name in names], cells)
+
+
+def all_off():
+    """Censored, skipped: nothing to draw."""
+    cells = [cell("chat", "vllm", 5.0, 20.0, censored=True, stability="growing", quantiles={})]
+    cells.append({"scenario": "chat", "policy": "b", "num_runs": 0, "skipped": EVIL})
+    return board([policy("vllm"), policy("b")], [scenario("chat", bound=None, rho=None)], cells)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
+@pytest.mark.parametrize(("make", "num_charts"), [(hostile, 4), (all_alike, 4), (all_off, 0)])
+def test_no_name_runs_and_no_chart_fails(make, num_charts, tmp_path):
+    text = page(make()).replace("<title>", BEFORE + "<title>", 1).replace("</body>", AFTER + "</body>")
+    found = in_browser(text, tmp_path)
+    assert found == {"charts": num_charts, "errors": [], "images": 0}
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")
 def test_in_a_browser(document, text, tmp_path):
     # The page's own policy forbids everything from outside; scripts in the page are allowed.
-    (tmp_path / "page.html").write_text(text.replace("</body>", PROBE + "</body>"), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile", "--dump-dom"]
-    done = subprocess.run(
-        [CHROMIUM, *options, f"file://{tmp_path}/page.html"], capture_output=True, text=True, timeout=120
-    )
-    found = json.loads(unescape(re.search(r"<pre>(.*?)</pre>", done.stdout, re.S)[1]))
+    found = in_browser(text.replace("</body>", PROBE + "</body>"), tmp_path)
     cells = {each["policy"]: each for each in document["cells"] if each["scenario"] == "chat"}
     oracles = {each["spec"] for each in document["policies"] if each["oracle"]}
     means = {spec: each["metrics"]["mean_ttft_s"]["mean"] for spec, each in cells.items() if not each["skipped"]}

@@ -48,7 +48,13 @@ def test_read_back(tmp_path):
         read.Reload()
         wanted = list(scalars(Board(document), policy["spec"]))
         tags = {*read.Tags()["tensors"], *read.Tags()["scalars"]}
-        assert tags == {metadata.SESSION_START_INFO_TAG, *(tag for tag, _, _ in wanted)}
+        assert tags == {metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, *(tag for tag, _, _ in wanted)}
+        experiment = metadata.parse_experiment_plugin_data(
+            read.summary_metadata[metadata.EXPERIMENT_TAG].plugin_data.content
+        )
+        shown = [info.name.tag for info in experiment.metric_infos]
+        assert len(shown) == 2 * 4
+        assert set(shown) <= {tag for tag, _, _ in scalars(Board(document), "vllm")}
         for tag, step, value in wanted:
             (event,) = read.Scalars(tag) if tag in read.Tags()["scalars"] else read.Tensors(tag)
             stored = event.value if hasattr(event, "value") else event.tensor_proto.float_val[0]

@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llmqgym.env.servers import Servers
 from llmqgym.kernel.memory import hidden_at, peek
 from llmqgym.kernel.tables import PS_PER_S, Deciding
@@ -32,8 +35,8 @@ class Request:
     predicted_output_tokens: float  # nan: unknown
     num_preemptions: int
     age_s: float  # since its arrival
-    command: int  # the agent's number for admitting or preempting it, -1: not in view
-    is_allowed: bool  # that command, now
+    command: int  # the agent's number for admitting it, or preempting it by the first mode, -1: not in view
+    is_allowed: bool  # that command now, or to preempt it by another mode
     is_new: bool  # admitted in the iteration being composed
 
 
@@ -139,13 +142,19 @@ def _limit(number: Any) -> int | None:
     return int(number) if number < UNLIMITED else None
 
 
+def _any_mode(servers: Servers, place: int) -> NDArray[Any]:
+    """The mask of a server, [1 + K + B]: whether a running request may leave, by whatever mode."""
+    mask, first, running = servers.masks[place], 1 + servers.config.window, servers.config.running
+    return np.concatenate([mask[:first], mask[first:].reshape(-1, running).any(axis=0)]) if running else mask
+
+
 class _Reader:
     """Reads the requests of one server."""
 
     def __init__(self, servers: Servers, place: int) -> None:
         self._simulator = servers.simulators[place]
         self._sim = self._simulator.record
-        self._mask = servers.masks[place]
+        self._mask = _any_mode(servers, place)
         self._clock_ps, self._cohort_clock = int(self._sim.clock_ps), int(self._sim.cohort_clock)
         self._first_new_seq, self._hidden = int(self._sim.first_new_seq), int(self._sim.hidden)
 

@@ -17,14 +17,17 @@ def say(servers: Servers, place: int, action: Any) -> str:
     command, agent = int(action), servers.agents[place]
     if command == 0:
         return "run"
-    window, running = int(agent.window_waiting), int(agent.window_running)
-    if not 0 < command <= window + running:
+    window = int(agent.window_waiting)
+    if not 0 < command < servers.config.num_actions:
         return f"{command}, which is no command"
-    verb, row = ("admit", _waiting(agent, command - 1)) if command <= window else ("preempt", -1)
-    if command > window and command - 1 - window < agent.num_shown_running:
-        row = peek(agent.running, command - 1 - window)
+    if command <= window:
+        verb, row, how = "admit", _waiting(agent, command - 1), ""
+    else:
+        mode, shown = divmod(command - 1 - window, int(agent.window_running))
+        verb, row = "preempt", peek(agent.running, shown) if shown < agent.num_shown_running else -1
+        how = f" by {servers.config.preempt_modes[mode]}" if agent.num_modes > 1 else ""
     who = "nobody" if row < 0 else str(servers.simulators[place].request(row).id)
-    return f"{verb} {who}" + ("" if servers.masks[place, command] else " (masked)")
+    return f"{verb} {who}{how}" + ("" if servers.masks[place, command] else " (masked)")
 
 
 def _waiting(agent: Any, place: int) -> int:

@@ -11,9 +11,13 @@ from typing import Any
 from llmqgym.errors import InputError
 from llmqgym.files import OutputError
 from llmqgym.leaderboard.report.board import Board, Cell
-from llmqgym.leaderboard.report.measures import E2E, TTFT, measure_of
+from llmqgym.leaderboard.report.measures import E2E, TAIL_E2E, TAIL_TTFT, TTFT, measure_of
 
 _EVENTS = "events.out.tfevents.*"
+#: Settings that tell a reader of a table nothing beside the policy's spec.
+_DULL = ("name", "kind", "code", "reference", "summary")
+#: Columns of the table of policies.
+_SHOWN = (E2E, TAIL_E2E, TTFT, TAIL_TTFT)
 
 
 def check_tensorboard() -> None:
@@ -65,11 +69,11 @@ def scalars(board: Board, spec: str) -> Iterator[tuple[str, int, float]]:
 
 
 def hparams(document: dict[str, Any], policy: dict[str, Any]) -> dict[str, str | bool | float]:
-    """What the policy is: plain values only, as TensorBoard takes them."""
+    """What the policy is: plain values only, as TensorBoard takes them, and none that is only for machines."""
     settings = {
         name: value
         for name, value in (policy.get("settings") or {}).items()
-        if isinstance(value, (str, bool, int, float))
+        if isinstance(value, (str, bool, int, float)) and name not in _DULL
     }
     told = {"policy": policy["spec"], "family": policy["family"], "needs": Cell({}, policy).needs}
     board = {"suite": document.get("suite") or "", "version": document.get("version") or ""}
@@ -101,6 +105,7 @@ def _write_run(folder: Path, board: Board, policy: dict[str, Any]) -> Path:
         before = list(folder.glob(_EVENTS))
         writer = EventFileWriter(str(folder))
         told = hparams(board.document, policy)
+        writer.add_event(Event(wall_time=now, summary=_columns(board, told)))
         writer.add_event(Event(wall_time=now, summary=hparams_pb(told, trial_id=policy["spec"], start_time_secs=now)))
         for tag, step, value in scalars(board, policy["spec"]):
             summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
@@ -113,3 +118,34 @@ def _write_run(folder: Path, board: Board, policy: dict[str, Any]) -> Path:
             f"cannot write to {str(folder)!r}: {error.strerror or error}: name another folder."
         ) from error
     return folder
+
+
+def _columns(board: Board, told: dict[str, str | bool | float]) -> Any:
+    """Which hparams and scalars TensorBoard's table of policies has. Its own maker of this needs TensorFlow."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata
+    from tensorboard.plugins.hparams.api_pb2 import (
+        DATA_TYPE_BOOL,
+        DATA_TYPE_FLOAT64,
+        DATA_TYPE_STRING,
+        Experiment,
+        HParamInfo,
+        MetricInfo,
+        MetricName,
+    )
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    kinds = {bool: DATA_TYPE_BOOL, str: DATA_TYPE_STRING}
+    names = [f"{base}/{measure_of(key).exported}" for base in _bases(board) for key in _SHOWN]
+    experiment = Experiment(
+        hparam_infos=[
+            HParamInfo(name=name, type=kinds.get(type(value), DATA_TYPE_FLOAT64)) for name, value in told.items()
+        ],
+        metric_infos=[MetricInfo(name=MetricName(tag=name)) for name in names],
+    )
+    about = metadata.create_summary_metadata(HParamsPluginData(experiment=experiment))
+    return Summary(value=[Summary.Value(tag=metadata.EXPERIMENT_TAG, metadata=about, tensor=metadata.NULL_TENSOR)])
+
+
+def _bases(board: Board) -> list[str]:
+    return list(dict.fromkeys(scenario["base"] for scenario in board.scenarios))

@@ -37,8 +37,8 @@ function addLabels(svg, labels) {
 function distribution(name, of, title, shown) {
   const scenario = DATA.scenarios[name];
   const lines = shown.map((spec) => ({ spec, points: ((scenario.cells[spec] || { q: {} }).q[of] || []).map((value, place) => [DATA.shares[place], value]) })).filter((line) => line.points.length);
-  if (!lines.length) return null;
   const values = lines.flatMap((line) => line.points.map((point) => point[1])).filter((value) => value > 0);
+  if (!values.length) return null;
   const x = logScale(Math.min(...values), Math.max(...values), SIZE.left, SIZE.right);
   const y = linearScale(0, 1, SIZE.bottom, SIZE.top);
   const svg = frame(SIZE, x, y, { x: `${title}, seconds (logarithmic)`, y: "share of requests done within" }, `Distribution of ${title} on ${name} for ${lines.map((line) => line.spec).join(", ")}`);

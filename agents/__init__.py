@@ -1,0 +1,1 @@
+"""Agents: networks that schedule, how they are trained, and what came of it."""

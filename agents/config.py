@@ -1,0 +1,227 @@
+"""AgentConfig: everything that determines how an agent is trained, from strict TOML files (`configs/agent/`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from agents.inference import CHOOSERS
+from llmqgym.checks import check_count, check_real
+from llmqgym.env.config import EnvConfig, make_config
+from llmqgym.errors import InputError, unknown
+
+#: Seeds of held-out requests: what agents are measured on. Training never draws from them.
+FIRST_HELD_OUT_SEED = 900_000_000
+_SEEDS_OF_A_RUN = 100_000
+
+
+@dataclass(frozen=True)
+class Part:
+    """One kind of traffic among those that a universal agent is trained on."""
+
+    env: dict[str, Any] = field(
+        default_factory=dict
+    )  # settings of LLMServerEnv, in place of those of the agent's [env]
+    reward_scale: float = 1.0  # by which its rewards are multiplied
+    time_scale: float = 1.0  # by which its seconds are multiplied before they discount
+    baselines: tuple[str, ...] = ()  # measured beside the agent, in place of those of [evaluation]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What reads the observations."""
+
+    name: str = "scorer"
+    hidden: int = 32
+    preempt: bool = True  # whether it may preempt at all
+
+    def __post_init__(self) -> None:
+        if self.name not in CHOOSERS:
+            raise unknown("network", self.name, CHOOSERS)
+        check_count("network hidden", self.hidden, 4096)
+
+
+@dataclass(frozen=True)
+class CloningConfig:
+    """The warm start; without a teacher there is none."""
+
+    teacher: str | None = None  # a spec of agents.teachers
+    num_rounds: int = 20
+    num_steps: int = 64
+    doubt: float = 0.02
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        check_real("cloning doubt", self.doubt, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class LearningConfig:
+    """PPO; the meanings are those of `agents.ppo.TimedPPO` and of MaskablePPO."""
+
+    num_steps: int = 128  # of every server, between two updates
+    batch_size: int = 4096
+    num_epochs: int = 3
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 3e-5  # it falls linearly over the run
+    horizon_s: float | None = 30.0
+    average_reward: bool = False  # in place of a horizon
+    trace_s: float = 10.0
+    gae_lambda: float = 1.0
+    clip: float = 0.2
+    target_kl: float | None = 0.005
+    teacher_kl: float = 0.0
+    entropy_weight: float = 0.0
+    value_weight: float = 0.5
+    max_grad_norm: float = 0.5
+    reward_scale: float = 1.0
+    values_only: int = 0  # updates at the beginning that leave the policy as it is
+
+    def __post_init__(self) -> None:
+        for name, least in (("learning_rate", 0.0), ("final_learning_rate", 0.0), ("trace_s", 1e-6)):
+            check_real(name, getattr(self, name), least, 1e9)
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How the agent is measured while it learns: greedy, on held-out requests."""
+
+    every: int = 20  # updates
+    num_seeds: int = 10
+    num_requests: int = 2000
+    baselines: tuple[str, ...] = ("vllm", "spjf")
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """A training run. `env` are settings of `LLMServerEnv`; with `parts`, each says what is different in it."""
+
+    name: str
+    summary: str = ""
+    env: dict[str, Any] = field(default_factory=dict)
+    parts: tuple[Part, ...] = ()
+    num_envs: int = 128
+    copies: int = 1
+    total_steps: int = 5_000_000
+    seed: int = 1
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    cloning: CloningConfig = field(default_factory=CloningConfig)
+    learning: LearningConfig = field(default_factory=LearningConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        check_count("num_envs", self.num_envs, 2**16)
+        check_count("copies", self.copies, self.num_envs)
+        check_count("total_steps", self.total_steps, 2**50)
+        check_count("seed", self.seed, FIRST_HELD_OUT_SEED // _SEEDS_OF_A_RUN - 1, 0)
+        groups = self.copies * len(self.env_settings)
+        if self.num_envs % groups:
+            raise InputError(f"num_envs is {self.num_envs}: give a multiple of copies x parts, {groups}.")
+        for name, settings in self.env_settings.items():
+            try:
+                self._env_config(settings)
+            except InputError as error:
+                raise InputError(f"[env] of {name}: {error}") from error
+
+    def _env_config(self, settings: dict[str, Any]) -> EnvConfig:
+        return make_config(**settings, observation="flat")
+
+    @property
+    def env_settings(self) -> dict[str, dict[str, Any]]:
+        """Settings of the environment by name of the part: that of its scenario."""
+        merged = [{**self.env, **part.env} for part in self.parts or (Part(),)]
+        names = [str(each.get("scenario") or Path(each.get("config", "chat")).stem) for each in merged]
+        return {
+            name if names.count(name) == 1 else f"{name}-{place}": each
+            for place, (name, each) in enumerate(zip(names, merged, strict=True))
+        }
+
+    @property
+    def first_config(self) -> EnvConfig:
+        """Of the first part; the layout of all is the same."""
+        return self._env_config(next(iter(self.env_settings.values())))
+
+    @property
+    def training_seed(self) -> int:
+        """Of the first server; the others have the next ones."""
+        return self.seed * _SEEDS_OF_A_RUN
+
+    def replaced(self, **settings: Any) -> AgentConfig:
+        """With other settings; None leaves one as it is."""
+        return dataclasses.replace(self, **{key: value for key, value in settings.items() if value is not None})
+
+    def document(self) -> dict[str, Any]:
+        """As plain dicts, for a file; `agent_config` reads it."""
+        return dataclasses.asdict(self)
+
+
+def held_out_seeds(num: int) -> list[int]:
+    """Seeds of the requests that agents are measured on."""
+    return [FIRST_HELD_OUT_SEED + place for place in range(num)]
+
+
+def agent_config(document: dict[str, Any], name: str) -> AgentConfig:
+    """From the sections of a TOML file. Raises InputError for an unknown key, naming the nearest, a value of the wrong
+    type or out of its bounds."""
+    made: AgentConfig = _built(AgentConfig, {**document, "name": name}, "")
+    return made
+
+
+def read_agent_config(path: str | Path) -> AgentConfig:
+    """From a TOML file; it is called by the file's name, and a scenario's `config` is named from the file's folder.
+    Raises InputError."""
+    file = Path(path)
+    try:
+        return agent_config(_from_here(file, tomllib.loads(file.read_text(encoding="utf-8"))), file.stem)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error}): name a TOML file.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not TOML ({error}): correct the file.") from error
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+
+
+def _from_here(file: Path, document: dict[str, Any]) -> dict[str, Any]:
+    for section in (document, *document.get("parts", ())):
+        env = section.get("env") if isinstance(section, dict) else None
+        if isinstance(env, dict) and isinstance(env.get("config"), str):
+            env["config"] = str(file.parent / env["config"])
+    return document
+
+
+def _built(shape: Any, section: Any, where: str) -> Any:
+    """A dataclass from a dict, sections within sections."""
+    if not isinstance(section, dict):
+        raise InputError(f"{where} must be a section: write [{where}].")
+    hints = get_type_hints(shape)
+    known = [each.name for each in dataclasses.fields(shape)]
+    values: dict[str, Any] = {}
+    for key, value in section.items():
+        if key not in known:
+            raise unknown(f"key of [{where}]" if where else "key", key, known)
+        values[key] = _value(hints[key], value, f"{where}.{key}" if where else key)
+    return shape(**values)
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _built(hint, value, where)
+    if get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise InputError(f"{where} is {value!r}: give a list.")
+        return tuple(_value(get_args(hint)[0], each, where) for each in value)
+    if get_origin(hint) is dict:
+        if not isinstance(value, dict):
+            raise InputError(f"{where} must be a section: write [{where}].")
+        return dict(value)
+    allowed = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if float in allowed:
+        allowed = (*allowed, int)
+    if (isinstance(value, bool) and bool not in allowed) or not isinstance(value, allowed):
+        names = " or ".join(sorted(kind.__name__ for kind in allowed if kind is not type(None)))
+        raise InputError(f"{where} is {value!r}: give a value of type {names}.")
+    return value

@@ -1,0 +1,205 @@
+"""Training: a run from its configuration to its agent, kept in a folder that it can go on from.
+
+A run's folder has `config.json`, the checkpoint, `curve.json` (what each evaluation found), and the events that
+TensorBoard reads. Whoever wants to hear of it passes a `Listener`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from agents.checkpoint import read_checkpoint, write_checkpoint
+from agents.cloning import Cloning, clone
+from agents.config import AgentConfig
+from agents.evaluation import HeldOut, Measured
+from agents.making import make_env, make_held_out, make_model
+from agents.teachers import make_teacher
+from llmqgym.files import write_json
+from llmqgym.policy import Policy
+
+_CONFIG, _CURVE = "config.json", "curve.json"
+
+
+class Listener(Protocol):
+    """Who hears of a run as it goes."""
+
+    def begun(self, run: Run) -> None:
+        """Everything is made, nothing done."""
+
+    def cloned(self, run: Run, curves: dict[str, list[float]]) -> None:
+        """The teacher has been imitated."""
+
+    def updated(self, run: Run) -> None:
+        """An update is done."""
+
+    def evaluated(self, run: Run, measured: dict[str, Measured]) -> None:
+        """The agent has been measured, by part."""
+
+    def finished(self, run: Run) -> None:
+        """All steps are done."""
+
+
+class Run:
+    """A training run in a folder; `make_policy` (baselines.registry's) makes the named baselines.
+
+    The same configuration, seed and machine give the same weights on a CPU, also when the run was killed and resumed.
+    """
+
+    def __init__(
+        self, config: AgentConfig, folder: Path, make_policy: Callable[[str], Policy], device: str = "cpu"
+    ) -> None:
+        self.config, self.folder, self.device = config, folder, device
+        torch.manual_seed(config.seed)
+        np.random.seed(config.seed)  # noqa: NPY002 - SB3 draws from it
+        self.env = make_env(config)
+        self.model = make_model(config, self.env, device)
+        self.held_out: dict[str, HeldOut] = make_held_out(config)
+        self.curve: list[dict[str, Any]] = []
+        self.num_updates = 0
+        self.wall_s = 0.0
+        self.rate_per_s = 0.0
+        self.baselines = self._measure_baselines(make_policy)
+
+    def _measure_baselines(self, make_policy: Callable[[str], Policy]) -> dict[str, dict[str, Measured]]:
+        parts = {name: part.baselines for name, part in zip(self.held_out, self.config.parts, strict=False)}
+        return {
+            name: {
+                spec: held_out.baseline(make_policy(spec))
+                for spec in parts.get(name) or self.config.evaluation.baselines
+            }
+            for name, held_out in self.held_out.items()
+        }
+
+    @property
+    def steps_an_update(self) -> int:
+        """Decisions."""
+        return self.config.num_envs * self.config.learning.num_steps
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all steps have been taken."""
+        return self.model.num_timesteps >= self.config.total_steps
+
+    def start(self, listener: Listener) -> None:
+        """From the beginning: imitate the teacher, and begin episodes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / _CONFIG, self.config.document())
+        listener.begun(self)
+        cloning = self.config.cloning
+        if cloning.teacher is not None:
+            began_s = time.perf_counter()
+            layout = self.model.policy.network.layout
+            curves = clone(
+                self.model.policy,
+                self.env,
+                make_teacher(cloning.teacher, layout),
+                Cloning(cloning.num_rounds, cloning.num_steps, 4, cloning.doubt, cloning.learning_rate),
+                layout.window,
+            )
+            self.model.set_teacher()
+            self.wall_s += time.perf_counter() - began_s
+            listener.cloned(self, curves)
+        self.model.begin()
+        self._evaluate(listener)
+        self.save()
+
+    def go_on(self, listener: Listener, num_updates: int | None = None) -> None:
+        """Learn until all steps are done, or for some updates."""
+        last = None if num_updates is None else self.num_updates + num_updates
+        while not self.is_done and self.num_updates != last:
+            self._update(listener)
+        if self.is_done:
+            listener.finished(self)
+
+    def _update(self, listener: Listener) -> None:
+        began_s = time.perf_counter()
+        self.model.set_progress(1.0 - self.model.num_timesteps / self.config.total_steps)
+        self.model.collect()
+        self.model.train()
+        self.num_updates += 1
+        spent_s = time.perf_counter() - began_s
+        self.wall_s += spent_s
+        self.rate_per_s = self.steps_an_update / spent_s
+        listener.updated(self)
+        if self.num_updates % self.config.evaluation.every == 0 or self.is_done:
+            self._evaluate(listener)
+        self.save()
+
+    def _evaluate(self, listener: Listener) -> None:
+        self.model.policy.set_training_mode(False)
+        measured = {name: held_out.play(self.model.policy.network) for name, held_out in self.held_out.items()}
+        self.curve.append(
+            {
+                "steps": self.model.num_timesteps,
+                "wall_s": self.wall_s,
+                "figures": {
+                    name: {figure: values.tolist() for figure, values in each.figures.items()}
+                    for name, each in measured.items()
+                },
+            }
+        )
+        listener.evaluated(self, measured)
+
+    def document(self) -> dict[str, Any]:
+        """The evaluations so far, and the baselines on the same requests."""
+        return {
+            "curve": self.curve,
+            "baselines": {
+                part: {
+                    spec: {figure: values.tolist() for figure, values in each.figures.items()}
+                    for spec, each in found.items()
+                }
+                for part, found in self.baselines.items()
+            },
+        }
+
+    def save(self) -> None:
+        """Write the checkpoint and the curve."""
+        model = self.model
+        learner: dict[str, Any] = {
+            "policy": model.policy.state_dict(),
+            "optimizer": model.policy.optimizer.state_dict(),
+            "torch": torch.get_rng_state(),
+        }
+        if model.teacher is not None:
+            learner["teacher"] = model.teacher.state_dict()
+        if model.device.type == "cuda":
+            learner["cuda"] = torch.cuda.get_rng_state()
+        state = {
+            "env": self.env.state(),
+            "model": model.state(),
+            "num_updates": self.num_updates,
+            "wall_s": self.wall_s,
+            "curve": self.curve,
+        }
+        write_checkpoint(self.folder, learner, state)
+        write_json(self.folder / _CURVE, self.document())
+
+    def restore(self) -> None:
+        """Go on from the folder's checkpoint. Raises InputError where there is none."""
+        learner, state = read_checkpoint(self.folder, "cpu")
+        model = self.model
+        model.policy.load_state_dict(learner["policy"])
+        model.policy.optimizer.load_state_dict(learner["optimizer"])
+        if "teacher" in learner:
+            model.set_teacher()
+            assert model.teacher is not None
+            model.teacher.load_state_dict(learner["teacher"])
+        model.restore(state["model"], self.env.restore(state["env"]))
+        self.num_updates, self.wall_s, self.curve = state["num_updates"], state["wall_s"], state["curve"]
+        torch.set_rng_state(learner["torch"])
+        if "cuda" in learner and model.device.type == "cuda":
+            torch.cuda.set_rng_state(learner["cuda"].cpu())
+
+
+def config_document(folder: Path) -> dict[str, Any]:
+    """The configuration of a run's folder. Raises OSError."""
+    found: dict[str, Any] = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    return found

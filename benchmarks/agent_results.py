@@ -1,0 +1,168 @@
+"""The shipped agents against the best named baseline, on requests that nobody has trained on.
+
+    python benchmarks/agent_results.py [--agents noisy-1,universal] [--markdown docs/results.md]
+
+For each agent and each scenario that it is for: every baseline that is no oracle is tried on three workloads, and the
+best five of them and the agent then meet `--seeds` workloads of `--requests` requests each. The difference is that of
+the agent to the one that is best on those, seed by seed, with Student's 95 % interval. The workloads' seeds are neither
+those of training nor those that an agent is measured on while it learns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from results_page import put_section, table
+
+from agents.contestant import AgentContestant
+from agents.statistics import paired
+from baselines.registry import POLICIES, make_policy
+from llmqgym.env.config import DEFAULT_PREDICTOR
+from llmqgym.errors import InputError
+from llmqgym.files import write_json
+from llmqgym.run import simulate
+from llmqgym.scenario import ScenarioConfig, load_scenario
+from llmqgym.traffic import at_load, build_workload
+from llmqgym.workload.source import RequestSource
+
+FIRST_SEED, SCREENING_SEEDS, KEPT = 800_000_000, 3, 5
+#: A baseline that is slower than this on the first workload is left out, and so said.
+PATIENCE_S = 30.0
+DEFAULT_SCENARIOS = (
+    "chat", "code", "long-context", "reasoning", "bursty", "kv-bound", "noisy-1", "multi-tenant",
+)  # fmt: skip
+COLUMNS = (
+    "agent", "scenario", "mean E2E, s", "p99 E2E, s", "best baseline", "its mean, s", "its p99, s", "difference",
+    "95 % interval",
+)  # fmt: skip
+
+
+def workloads(name: str, num_seeds: int, num_requests: int) -> list[tuple[ScenarioConfig, RequestSource]]:
+    """A scenario's traffic by seed."""
+    base = load_scenario(name)
+    found = []
+    for seed in range(FIRST_SEED, FIRST_SEED + num_seeds):
+        traffic = dataclasses.replace(base.workload, num_requests=num_requests)
+        predictor = base.predictor or DEFAULT_PREDICTOR
+        scenario, _ = at_load(dataclasses.replace(base, seed=seed, workload=traffic, predictor=predictor))
+        found.append((scenario, build_workload(scenario)))
+    return found
+
+
+def of_policy(spec: str, scenario: ScenarioConfig, workload: RequestSource) -> tuple[float, float]:
+    """(mean, p99) E2E in seconds."""
+    summary = simulate(
+        workload,
+        policy=make_policy(spec),
+        server=scenario.server,
+        profile=scenario.profile,
+        predictor=scenario.predictor,
+        seed=scenario.seed,
+    ).summary
+    return summary["e2e_s"]["mean"], summary["e2e_s"]["p99"]
+
+
+def best_baselines(traffic: list[tuple[ScenarioConfig, RequestSource]]) -> tuple[list[str], dict[str, float], str]:
+    """The best few of all, the means of all, and who was left out."""
+    means: dict[str, float] = {}
+    left_out = []
+    for spec, entry in POLICIES.items():
+        if entry.oracle:
+            continue
+        found, began_s = [], time.perf_counter()
+        try:
+            for scenario, workload in traffic[:SCREENING_SEEDS]:
+                found.append(of_policy(spec, scenario, workload)[0])
+                if time.perf_counter() - began_s > PATIENCE_S:
+                    left_out.append(spec)
+                    break
+            else:
+                means[spec] = float(np.mean(found))
+        except InputError:
+            left_out.append(spec)  # it needs what these requests do not have
+    return sorted(means, key=means.__getitem__)[:KEPT], means, ", ".join(left_out)
+
+
+def compare(agent: str, name: str, seeds: int, requests: int) -> dict[str, Any]:
+    """An agent on a scenario."""
+    traffic = workloads(name, seeds, requests)
+    kept, means, left_out = best_baselines(traffic)
+    contestant = AgentContestant(f"ppo:{agent}")
+    runs = {spec: np.array([of_policy(spec, *each) for each in traffic]) for spec in kept}
+    began_s = time.perf_counter()
+    summaries = [contestant.run(workload, scenario).summary for scenario, workload in traffic]
+    ours = np.array([(each["e2e_s"]["mean"], each["e2e_s"]["p99"]) for each in summaries])
+    best = min(kept, key=lambda spec: runs[spec][:, 0].mean())
+    mean, low, high = paired(ours[:, 0], runs[best][:, 0])
+    return {
+        "agent": Path(agent).name, "scenario": name, "seeds": seeds, "requests": requests,
+        "wall_s": time.perf_counter() - began_s, "ours": ours.tolist(), "best": best,
+        "baselines": {spec: each.tolist() for spec, each in runs.items()}, "screened": means, "left_out": left_out,
+        "difference": mean, "low": low, "high": high,
+    }  # fmt: skip
+
+
+def row(found: dict[str, Any]) -> tuple[str, ...]:
+    ours, theirs = np.mean(found["ours"], axis=0), np.mean(found["baselines"][found["best"]], axis=0)
+    return (
+        found["agent"], found["scenario"], f"{ours[0]:.3f}", f"{ours[1]:.1f}", found["best"], f"{theirs[0]:.3f}",
+        f"{theirs[1]:.1f}", f"{found['difference']:+.2%}", f"[{found['low']:+.2%}, {found['high']:+.2%}]",
+    )  # fmt: skip
+
+
+def section(found: list[dict[str, Any]]) -> str:
+    """The text of the page."""
+    first = found[0]
+    head = (
+        f"`python benchmarks/agent_results.py`: {first['seeds']} workloads of {first['requests']:,} requests for each "
+        "scenario, the same for all; nobody was\ntrained on their seeds, nor were baselines chosen on all of them. The "
+        "best baseline is that of the least mean E2E among all\nthat are no oracles, as they are by default. A "
+        "difference below 0 is in the agent's favour; means and 95 % intervals over the\nworkloads, paired.\n\n"
+    )
+    return head + "\n".join(table(COLUMNS, [row(each) for each in found]))
+
+
+def plan(names: list[str]) -> list[tuple[str, str]]:
+    """(agent, scenario): a universal agent meets all default ones, others that of their training."""
+    found = []
+    for name in names:
+        trained_on = AgentContestant(f"ppo:{name}").agent.training.scenario.split(", ")
+        scenarios = DEFAULT_SCENARIOS if len(trained_on) > 1 else tuple(trained_on)
+        found += [(name, scenario) for scenario in scenarios]
+    return found
+
+
+def main() -> None:
+    from agents.shipped import shipped_agents
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", help="names or files, separated by commas; all shipped ones otherwise")
+    parser.add_argument("--scenario", help="only this one")
+    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--markdown", type=Path)
+    parser.add_argument("--json", type=Path, help="everything that was found, as JSON")
+    args = parser.parse_args()
+    names = args.agents.split(",") if args.agents else shipped_agents()
+    found: list[dict[str, Any]] = []
+    for agent, scenario in plan(names):
+        if args.scenario in (None, scenario):
+            found.append(compare(agent, scenario, args.seeds, args.requests))
+            print(" | ".join(row(found[-1])), flush=True)
+    if not found:
+        sys.exit("nothing to compare: no shipped agent, or none for that scenario.")
+    if args.json is not None:
+        write_json(args.json, {"found": json.loads(json.dumps(found))})
+    if args.markdown is not None:
+        put_section(args.markdown, "Agents against the best baselines", section(found))
+
+
+if __name__ == "__main__":
+    main()
