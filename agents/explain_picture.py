@@ -16,7 +16,7 @@ def picture_of(document: dict[str, Any]) -> str:
     names = sorted({name for curve in curves for name in curve["indices"]})
     colours = {name: COLOURS[1 + place % (len(COLOURS) - 1)] for place, name in enumerate(names)}
     parts = [text(_LEFT, 18, f"What {document['agent']} has learnt", "title")]
-    note = "score: logit less that of run, mean and middle half of the states; indices: stretched to the same height"
+    note = "score: logit less that of run, mean and middle half of the states; indices: from last (bottom) to first (top)"
     parts.append(text(_LEFT, 34, note, "label"))
     for place, curve in enumerate(curves):
         down, along = divmod(place, _COLUMNS)
@@ -38,7 +38,8 @@ def _panel(curve: dict[str, Any], left: float, top: float, colours: dict[str, st
     parts = panel.frame(title, label, "score")
     lower, upper = (list(zip(values, curve[name], strict=True)) for name in ("low", "high"))
     parts += panel.band(lower, upper, COLOURS[0])
-    low, high = min(scores), max(scores)
+    room = 0.05 * (heights.high - heights.low)
+    low, high = heights.low + room, heights.high - room
     for name, shares in curve["indices"].items():
         stretched = [(x, low + share * (high - low)) for x, share in zip(values, shares, strict=True)]
         parts += panel.line(stretched, colours[name], "4 3")
