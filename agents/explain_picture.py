@@ -16,9 +16,7 @@ def picture_of(document: dict[str, Any]) -> str:
     names = sorted({name for curve in curves for name in curve["indices"]})
     colours = {name: COLOURS[1 + place % (len(COLOURS) - 1)] for place, name in enumerate(names)}
     parts = [text(_LEFT, 18, f"What {document['agent']} has learnt", "title")]
-    note = (
-        "score: logit less that of run, mean and middle half of the states; indices: from last (bottom) to first (top)"
-    )
+    note = "score: logit less that of run, mean and middle half of states; indices: from last (bottom) to first (top)"
     parts.append(text(_LEFT, 34, note, "label"))
     for place, curve in enumerate(curves):
         down, along = divmod(place, _COLUMNS)

@@ -42,9 +42,12 @@ def write_plots(folder: str | Path, document: dict[str, Any]) -> list[Path]:
     for scenario in board.scenarios:
         drawings[f"cdf-{scenario['name']}"] = partial(_distributions, board, scenario)
         drawings[f"gap-{scenario['name']}"] = partial(_gaps, board, scenario)
-    for kind, found in (("load", loads(board)), ("misprediction", sigmas(board))):
+    for kind, title, found in (
+        ("load", "latency against load", loads(board)),
+        ("misprediction", "the price of misprediction", sigmas(board)),
+    ):
         for along in found:
-            drawings[f"{kind}-{along.name}"] = partial(_along, board, along)
+            drawings[f"{kind}-{along.name}"] = partial(_along, board, along, title)
     make_folder(folder)
     paths = []
     for name, draw in drawings.items():
@@ -116,17 +119,18 @@ def _gaps(board: Board, scenario: dict[str, Any]) -> Any:
     return made
 
 
-def _along(board: Board, along: Along) -> Any:
+def _along(board: Board, along: Along, title: str) -> Any:
     names = [name for _, name in along.points]
     shown = featured(board, names)
     keys = [key for key in (E2E, TAIL_E2E) if any(measure.key == key for measure in board.measures)]
-    made, panels = _panels(along.name, len(keys))
+    made, panels = _panels(f"{title}: {along.name} (hollow: censored, or the queue grows)", len(keys))
     for panel, key in zip(panels, keys, strict=True):
         for spec in shown:
             found = [(at, cell) for at, name in along.points if (cell := board.cell(name, spec)) and not cell.skipped]
             _line(panel, found, key, spec, _style(board, spec, shown))
         panel.set(yscale="log", ylabel=measure_of(key).title, xlabel=along.axis)
         panel.set_xticks([at for at, _ in along.points])
+        _plain_ticks(panel.yaxis)
     panels[0].legend(fontsize=8, frameon=False)
     return made
 
