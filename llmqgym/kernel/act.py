@@ -108,10 +108,11 @@ def _fill_by_score(sim: Any, agent: Any) -> None:
     while row >= 0 and seat.may_admit(sim):
         score = hidden_at(sim.hidden, row).score
         tokens = tokens_on_entry(sim, None, row)
+        # Who is sent away comes into view, and may push this one out of it: it was chosen, and stays so.
+        while tokens == 0 and _finds_place(sim, agent, score) and seat.may_admit(sim):
+            tokens = tokens_on_entry(sim, None, row)
         if tokens > 0:
             admit(sim, None, row, tokens)
-        elif _finds_place(sim, agent, score):
-            continue
         elif not agent.skip_misses:
             break
         hidden_at(sim.hidden, row).score = -1.0

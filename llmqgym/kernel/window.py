@@ -204,14 +204,17 @@ def join_service(sim: Any, row: int, number: int) -> int:
 
 
 def leave_service(sim: Any, row: int, number: int) -> int:
-    """Service: a request of the window waits no longer; its status says so already."""
+    """Service: a request waits no longer; its status says so already."""
     agent = agent_at(sim.agent, 0)
-    if hidden_at(sim.hidden, row).shown == _OLDEST:
+    part = hidden_at(sim.hidden, row).shown
+    if part == _OLDEST:
         _remove(sim, agent, _OLDEST, row)
         _refill_oldest(sim, agent)
-    else:
+    elif part == _SHORTEST:
         _remove(sim, agent, _SHORTEST, row)
         _refill_shortest(sim, agent)
+    else:  # its entries in the heaps go stale
+        _count_unseen(agent, request_at(sim.requests, row), -1)
     return 0
 
 
@@ -254,7 +257,8 @@ def enter_service(sim: Any, row: int, number: int) -> int:
 
 
 def exit_service(sim: Any, row: int, number: int) -> int:
-    """Service: a request is no longer running; if it was shown, one admitted earlier takes the free place."""
+    """Service: a request is no longer running; if it was shown, one admitted earlier takes the free place. That one has
+    no score before the next step, and nobody's is above it."""
     agent = agent_at(sim.agent, 0)
     num, place = agent.num_shown_running, 0
     while place < num and peek(agent.running, place) != row:
@@ -267,6 +271,7 @@ def exit_service(sim: Any, row: int, number: int) -> int:
     before = request_at(sim.requests, peek(agent.running, num - 1)).previous if num > 0 else sim.last_running
     if before >= 0:
         poke(agent.running, num, before)
+        hidden_at(sim.hidden, before).score = math.inf
         num += 1
     agent.num_shown_running = num
     return 0

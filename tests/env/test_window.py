@@ -95,3 +95,20 @@ def test_window_and_mask(window: int, oldest: int, running: int, shortage: str, 
             _, info = env.reset()
     assert unseen > 0
     assert (short > 0) == (shortage == "agent") or not COMPILED
+
+
+@pytest.mark.parametrize("miss", ["stop", "skip"])
+def test_the_window_where_scores_decide(miss: str) -> None:
+    """Whoever is displaced comes into the window, and may push out of it the one who is let in."""
+    env = LLMServerEnv(
+        action="priority", miss=miss, num_requests=NUM, window=4, oldest=2, running=6, rho=1.5,
+        server={"num_kv_blocks": 400, "max_running": 12},
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    env.reset(seed=3)
+    for _ in range(STEPS):
+        check_window(env)
+        _, _, terminated, _, _ = env.step(rng.uniform(-1, 1, 10).astype(np.float32))
+        if terminated:
+            env.reset()
+    assert sum(env.simulator.record.num_preemptions) > 0 or not COMPILED
