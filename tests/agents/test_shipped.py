@@ -33,7 +33,7 @@ def test_a_shipped_agent_says_how_it_came_about(name: str) -> None:
 @pytest.mark.parametrize("name", shipped_agents())
 def test_a_shipped_agent_is_better_than_first_come_first_served(name: str) -> None:
     agent = AgentContestant(f"ppo:{name}")
-    for part in {"noisy-1", "kv-bound"} & set(agent.agent.training.scenario.split(", ")):
+    for part in {"noisy-1", "kv-bound", "multi-tenant"} & set(agent.agent.training.scenario.split(", ")):
         base = load_scenario(part)
         traffic = dataclasses.replace(base.workload, num_requests=3000)
         scenario, _ = at_load(
