@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from agents.inference import CHOOSERS
 from llmqgym.checks import check_count, check_real
 from llmqgym.env.config import EnvConfig, make_config
 from llmqgym.errors import InputError, unknown
+from llmqgym.toml import read_toml
 
 #: Seeds of held-out requests: what agents are measured on. Training never draws from them.
 FIRST_HELD_OUT_SEED = 900_000_000
@@ -178,14 +178,7 @@ def read_agent_config(path: str | Path) -> AgentConfig:
     """From a TOML file; it is called by the file's name, and a scenario's `config` is named from the file's folder.
     Raises InputError."""
     file = Path(path)
-    try:
-        return agent_config(_from_here(file, tomllib.loads(file.read_text(encoding="utf-8"))), file.stem)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error}): name a TOML file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not TOML ({error}): correct the file.") from error
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
+    return read_toml(file, lambda document: agent_config(_from_here(file, document), file.stem))
 
 
 def _from_here(file: Path, document: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from llmqgym.checks import check_real
 from llmqgym.config import ServerConfig
 from llmqgym.errors import InputError, unknown
 from llmqgym.shipped import shipped_folder, shipped_names
+from llmqgym.toml import read_toml
 from llmqgym.workload.model import TrafficModel
 from llmqgym.workload.named import find_workload
 
@@ -79,15 +79,7 @@ def read_scenario(path: str | Path) -> ScenarioConfig:
     missing one, or a value of the wrong type or out of its bounds.
     """
     file = Path(path)
-    try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-        return _scenario(file, document)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror or error}): name a TOML file.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not TOML ({error}): correct the file.") from error
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
+    return read_toml(file, lambda document: _scenario(file, document))
 
 
 def with_traffic(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from llmqgym.checks import check_count, check_real
 from llmqgym.errors import InputError, unknown
 from llmqgym.scenario import MAX_RHO
 from llmqgym.shipped import shipped_folder
+from llmqgym.toml import read_toml
 
 #: Whom everybody is compared with, on every board.
 REFERENCE = "vllm"
@@ -86,11 +86,7 @@ def load_suite(name: str) -> Suite:
     """A shipped suite. Raises InputError for an unknown name, naming the nearest."""
     if name not in shipped_suites():
         raise unknown("suite", name, shipped_suites())
-    file = _folder() / f"{name}.toml"
-    try:
-        return read_settings({"name": name, **tomllib.loads(file.read_text(encoding="utf-8"))})
-    except (InputError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{file}: {error}") from error
+    return read_toml(_folder() / f"{name}.toml", lambda document: read_settings({"name": name, **document}))
 
 
 def read_settings(settings: dict[str, Any]) -> Suite:
