@@ -50,7 +50,8 @@ def _agreement(found: dict[str, dict[str, Any]]) -> list[str]:
 def _never(found: dict[str, float]) -> list[str]:
     """Of what is out of the question."""
     return [
-        f"The score of {_what(part)} is below {math.floor(score) + 1:,} in every state looked into: it does not come about."
+        f"The score of {_what(part)} is below {math.floor(score) + 1:,} in every state looked into: it does not come "
+        "about."
         for part, score in found.items()
     ]
 

@@ -120,7 +120,7 @@ def test_what_is_out_of_the_question(explained: dict[str, Any]) -> None:
     assert document["never"] == {"preempt": pytest.approx(-1e5, rel=1e-4)}
     assert {each["part"] for each in document["curves"]} == {"admit"}
     found = sentences_of(document)
-    assert "The score of preemption is below -99,9" in " ".join(found)
+    assert "The score of preemption is below -100,000 in every" in " ".join(found)
     assert not any("preemption rises" in each or "preemption falls" in each for each in found)
 
 
