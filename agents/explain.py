@@ -22,6 +22,8 @@ from llmqgym.policy import Policy
 
 _STATES, _POINTS = 150, 13
 _LEAST_CHOICE = 2
+#: A score below which a command never comes about: its chance would be e^-50. What a curve does down there is noise.
+_OUT_OF_THE_QUESTION = -50.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,21 @@ def explain(agent: TrainedAgent, watched: Watched, indices: Mapping[str, Policy]
     """The document of an agent: what it did, how its order agrees with those of `indices`, and its curves."""
     rng = np.random.default_rng(seed)
     keys = {name: _index(policy) for name, policy in indices.items()}
-    curves = [_curve(agent, watched, each, keys, rng) for each in QUESTIONS if _can_be_asked(watched, each)]
+    found = [_curve(agent, watched, each, keys, rng) for each in QUESTIONS if _can_be_asked(watched, each)]
+    curves = [each for each in found if each is not None]
+    highest = {part: max(each["highest"] for each in curves if each["part"] == part) for part in _parts(curves)}
+    never = {part: score for part, score in highest.items() if score < _OUT_OF_THE_QUESTION}
     return {
         "agent": agent.name,
         "decisions": _counts(watched),
         "agreement": {name: _agreement(agent, watched, key, rng) for name, key in keys.items()},
-        "curves": [each for each in curves if each is not None],
+        "never": never,
+        "curves": [each for each in curves if each["part"] not in never],
     }
+
+
+def _parts(curves: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(each["part"] for each in curves))
 
 
 def _counts(watched: Watched) -> dict[str, int]:
@@ -159,6 +169,7 @@ def _curve(
         "num_states": len(chosen),
         "values": values.tolist(),
         "score": scores.mean(0).tolist(),
+        "highest": float(scores.max()),
         "low": low.tolist(),
         "high": high.tolist(),
         "indices": {} if question.of_server else _index_curves(watched, question, chosen, values, keys),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +14,12 @@ _ONE_WAY = 0.95
 
 def sentences_of(document: dict[str, Any]) -> list[str]:
     """One for what it did, one for how its order agrees, one for each curve."""
-    return [*_deeds(document["decisions"]), *_agreement(document["agreement"]), *_curves(document["curves"])]
+    return [
+        *_deeds(document["decisions"]),
+        *_agreement(document["agreement"]),
+        *_never(document["never"]),
+        *_curves(document["curves"]),
+    ]
 
 
 def _deeds(counts: dict[str, int]) -> list[str]:
@@ -41,6 +47,19 @@ def _agreement(found: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
+def _never(found: dict[str, float]) -> list[str]:
+    """Of what is out of the question."""
+    return [
+        f"The score of {_what(part)} is below {math.floor(score) + 1:,} in every state looked into: it does not come "
+        "about."
+        for part, score in found.items()
+    ]
+
+
+def _what(part: str) -> str:
+    return "admission" if part == "admit" else "preemption"
+
+
 def _curves(curves: list[dict[str, Any]]) -> list[str]:
     heights: dict[str, float] = {}
     for curve in curves:
@@ -51,10 +70,9 @@ def _curves(curves: list[dict[str, Any]]) -> list[str]:
 
 def _curve(curve: dict[str, Any], highest: float) -> str:
     values, scores = curve["values"], curve["score"]
-    what = "admission" if curve["part"] == "admit" else "preemption"
     height = max(scores) - min(scores)
     span = f"from {_amount(values[0])} to {_amount(values[-1])} {curve['unit']}".replace(" share", "")
-    head = f"The score of {what}"
+    head = f"The score of {_what(curve['part'])}"
     if height <= _LEVEL * highest or height == 0.0:
         return f"{head} hardly depends on the {curve['says']}: {height:.2f} {span}."
     steps = [after - before for before, after in pairwise(scores)]

@@ -16,6 +16,7 @@ from agents.explain import explain
 from agents.explain_picture import picture_of
 from agents.explain_text import sentences_of
 from agents.policy_file import write_agent
+from agents.trained_agent import TrainedAgent
 from agents.watching import Watched, amounts, shown_as, watch
 from baselines.registry import make_policy
 from llmqgym.cli.app import app
@@ -88,7 +89,7 @@ def one_curve(scores: list[float]) -> list[str]:
     counts = dict.fromkeys(
         ("num", "num_could_admit", "num_held_back", "num_could_preempt", "num_preempted", "num_admitted"), 0
     )
-    return sentences_of({"decisions": counts, "agreement": {}, "curves": [made]})
+    return sentences_of({"decisions": counts, "agreement": {}, "never": {}, "curves": [made]})
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,22 @@ def test_a_curve_in_words(scores: list[float], says: str) -> None:
     assert says in found[-1]
     assert "in none of these it let" in found[0]
     assert found[2].startswith("There was no state with two different requests")
+
+
+@pytest.mark.skipif(not COMPILED, reason="minutes in plain Python")
+def test_what_is_out_of_the_question(explained: dict[str, Any]) -> None:
+    """Weights by which an agent never preempts, as those that are trained not to have them."""
+    assert explained["never"] == {}
+    agent = shortest_first()
+    agent.brain.tensors["preempt.context.bias"][1] = 1.0
+    agent.brain.tensors["preempt.out.weight"][0, 1] = -1e5
+    never = TrainedAgent("never", agent.brain.resized(6, 4), agent.view, agent.training)
+    document = explain(never, watch(never, busy()), {})
+    assert document["never"] == {"preempt": pytest.approx(-1e5, rel=1e-4)}
+    assert {each["part"] for each in document["curves"]} == {"admit"}
+    found = sentences_of(document)
+    assert "The score of preemption is below -100,000 in every" in " ".join(found)
+    assert not any("preemption rises" in each or "preemption falls" in each for each in found)
 
 
 @pytest.mark.parametrize("window", [1, 6])
