@@ -59,9 +59,9 @@ def workloads(name: str, num_seeds: int, num_requests: int) -> list[tuple[Scenar
     return found
 
 
-def of_policy(spec: str, scenario: ScenarioConfig, workload: RequestSource) -> tuple[float, float]:
-    """(mean, p99) E2E in seconds."""
-    summary = simulate(
+def summary_of(spec: str, scenario: ScenarioConfig, workload: RequestSource) -> dict[str, Any]:
+    """Of a baseline's run."""
+    return simulate(
         workload,
         policy=make_policy(spec),
         server=scenario.server,
@@ -69,6 +69,11 @@ def of_policy(spec: str, scenario: ScenarioConfig, workload: RequestSource) -> t
         predictor=scenario.predictor,
         seed=scenario.seed,
     ).summary
+
+
+def of_policy(spec: str, scenario: ScenarioConfig, workload: RequestSource) -> tuple[float, float]:
+    """(mean, p99) E2E in seconds."""
+    summary = summary_of(spec, scenario, workload)
     return summary["e2e_s"]["mean"], summary["e2e_s"]["p99"]
 
 
@@ -159,14 +164,7 @@ def saturated(agent: str) -> str:
     grid = {f"paced:share={share:.2f}": 0.0 for share in np.arange(0.80, 1.001, 0.02)}
     speeds = dict.fromkeys(("vllm", "reserve", *grid), 0.0)
     for spec in speeds:
-        speeds[spec] = simulate(
-            workload,
-            policy=make_policy(spec),
-            server=scenario.server,
-            profile=scenario.profile,
-            predictor=scenario.predictor,
-            seed=scenario.seed,
-        ).summary["requests_per_s"]
+        speeds[spec] = summary_of(spec, scenario, workload)["requests_per_s"]
     paced, greedy = max(grid, key=speeds.__getitem__), max(("vllm", "reserve"), key=speeds.__getitem__)
     ours = AgentContestant(f"ppo:{agent}").run(workload, scenario).summary
     speed = ours["requests_per_s"]

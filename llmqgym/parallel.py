@@ -88,10 +88,9 @@ def each(
             tell(len(results))
         return results
     try:
-        with ProcessPoolExecutor(num, multiprocessing.get_context("spawn"), initializer=_watch_parent) as pool:
+        with ProcessPoolExecutor(num, multiprocessing.get_context("spawn"), initializer=watch_parent) as pool:
             try:
-                with out_of_reach_of_interrupts():
-                    calls = [pool.submit(function, item) for item in items]
+                calls = submit_all(pool, function, [(item,) for item in items])
                 for done, call in enumerate(as_completed(calls), 1):
                     call.result()
                     tell(done)
@@ -102,15 +101,30 @@ def each(
         raise _broken(num) from error
 
 
-def prepare(specs: Iterable[str], make_policy: Callable[[str], Policy]) -> None:
-    """Have all that is compiled in its cache before several processes want it, and refuse what cannot reach them."""
+def submit_all(
+    pool: ProcessPoolExecutor, function: Callable[..., Result], arguments: Iterable[tuple[Any, ...]]
+) -> list[Future[Result]]:
+    """Calls of a function in a pool whose processes, which this starts, never see Ctrl-C."""
+    with out_of_reach_of_interrupts():
+        calls = [pool.submit(function, *each) for each in arguments]
+        # The pool notices the death of the process that was started last only after another submit.
+        pool.submit(int).cancel()
+    return calls
+
+
+def check_reaches_processes(name: str, function: object, remedy: str) -> None:
+    """Raise InputError for a function that cannot be handed to another process."""
     try:
-        pickle.dumps(make_policy)
+        pickle.dumps(function)
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise InputError(
-            f"make_policy cannot be handed to another process ({error}): define it at the top of a module, or give "
-            "processes=1."
+            f"{name} cannot be handed to another process ({error}): define it at the top of a module, or give {remedy}."
         ) from error
+
+
+def prepare(specs: Iterable[str], make_policy: Callable[[str], Policy]) -> None:
+    """Have all that is compiled in its cache before several processes want it, and refuse what cannot reach them."""
+    check_reaches_processes("make_policy", make_policy, "processes=1")
     load_kernel()
     for spec in dict.fromkeys(specs):
         for kind, hook in make_policy(spec).hooks().items():
@@ -195,10 +209,7 @@ def _side_by_side(
     try:
         with ProcessPoolExecutor(num, context, initializer=_enter, initargs=(board,)) as pool:
             try:
-                with out_of_reach_of_interrupts():
-                    runs = [pool.submit(_run_beside, work, place, each) for place, each in enumerate(scenarios)]
-                    # The pool notices the death of the process that was started last only after another submit.
-                    pool.submit(int).cancel()
+                runs = submit_all(pool, _run_beside, [(work, place, each) for place, each in enumerate(scenarios)])
                 return _gather(runs, board, on_progress)
             finally:
                 board.stop.value = True
@@ -259,15 +270,15 @@ _boards: list[_Board] = []  # of a process in a pool, one
 def _enter(board: _Board) -> None:
     """The first thing that a process of a pool does."""
     _boards.append(board)
-    _watch_parent()
+    watch_parent()
 
 
-def _watch_parent() -> None:
-    threading.Thread(target=end_with_parent, daemon=True).start()
+def watch_parent() -> None:
+    """What a process of a pool begins with: it waits for work for ever, though its owner may have been killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def end_with_parent() -> None:
-    """A pool's process waits for work for ever, though its owner may have been killed."""
+def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -6,8 +6,6 @@ Whoever does a piece keeps it at once, so that whatever ends the run loses at mo
 from __future__ import annotations
 
 import multiprocessing
-import pickle
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -18,7 +16,7 @@ from llmqgym.errors import InputError
 from llmqgym.leaderboard.contestant import MakeContestant
 from llmqgym.leaderboard.store import Store
 from llmqgym.leaderboard.work import Piece, do
-from llmqgym.parallel import end_with_parent, num_cpus, out_of_reach_of_interrupts
+from llmqgym.parallel import check_reaches_processes, num_cpus, submit_all, watch_parent
 from llmqgym.simulator import load_kernel
 
 #: Told of each piece when it is kept.
@@ -109,22 +107,14 @@ def _result(ray: Any, reference: Any) -> dict[str, Any]:
 def _side_by_side(
     pieces: Sequence[Piece], make_contestant: MakeContestant, store: Store, num: int, tell: OnPiece
 ) -> None:
-    try:
-        pickle.dumps(make_contestant)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"make_contestant cannot be handed to another process ({error}): define it at the top of a module, or give "
-            "jobs=1."
-        ) from error
+    check_reaches_processes("make_contestant", make_contestant, "jobs=1")
     # A fork of a process with threads (a progress bar's, numba's) may inherit a lock that nobody will open.
     context = multiprocessing.get_context("spawn")
     try:
-        with ProcessPoolExecutor(num, context, initializer=_enter) as pool:
+        with ProcessPoolExecutor(num, context, initializer=watch_parent) as pool:
             try:
-                with out_of_reach_of_interrupts():
-                    runs = {pool.submit(_keep, piece, make_contestant, store.folder): piece for piece in pieces}
-                    # The pool notices the death of the process that was started last only after another submit.
-                    pool.submit(int).cancel()
+                calls = submit_all(pool, _keep, [(piece, make_contestant, store.folder) for piece in pieces])
+                runs = dict(zip(calls, pieces, strict=True))
                 for run in as_completed(runs):
                     run.result()
                     tell(runs[run])
@@ -135,11 +125,6 @@ def _side_by_side(
             f"one of {num} processes ended before its work did: if memory was short, give fewer jobs; what is done is "
             "kept, and the same run goes on from there."
         ) from error
-
-
-def _enter() -> None:
-    """The first thing that a process of the pool does."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _keep(piece: Piece, make_contestant: MakeContestant, folder: Path) -> None:

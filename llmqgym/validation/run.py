@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 
 from llmqgym.errors import InputError
-from llmqgym.parallel import end_with_parent, num_cpus, out_of_reach_of_interrupts
+from llmqgym.parallel import num_cpus, submit_all, watch_parent
 from llmqgym.simulator import load_kernel
 from llmqgym.validation.check import Check, NotRun, Outcome, Verdict
 from llmqgym.validation.groups import checks_of
@@ -44,8 +43,8 @@ def run_checks(
     try:
         with ProcessPoolExecutor(num, context, initializer=_enter) as pool:
             try:
-                with out_of_reach_of_interrupts():
-                    runs = {pool.submit(_make, places[i], quick): i for i in dearest}
+                calls = submit_all(pool, _make, [(places[i], quick) for i in dearest])
+                runs = dict(zip(calls, dearest, strict=True))
                 for run in as_completed(runs):
                     outcomes[runs[run]] = run.result()
                     if on_outcome is not None:
@@ -82,7 +81,7 @@ def _places(checks: Sequence[Check]) -> list[Place]:
 def _enter() -> None:
     """The first thing that a process of the pool does; HiGHS prints lines of its own to stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    watch_parent()
 
 
 def _make(place: Place, quick: bool) -> Outcome:
