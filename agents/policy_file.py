@@ -167,6 +167,7 @@ def _built(shape: Any, section: dict[str, Any], name: str) -> Any:
 def _view(section: dict[str, Any]) -> View:
     from llmqgym.env.config import make_config
 
+    section = {"admission_interval": View.admission_interval} | section  # files from before there was such a setting
     view: View = _built(View, section, "view")
     make_config(**asdict(view))  # for its bounds
     return view

@@ -1,8 +1,9 @@
 """Teachers: simple policies as functions of the observation, for a network to imitate before it learns by itself.
 
 A spec is NAME:k=v,...: an order of the waiting requests and limits on how much is let in. `share` of the KV cache and
-`running` requests are gates: nobody enters while as much is held, or as many run. With `protect`, somebody enters if
-the KV cache but for that share of it will hold everybody to the end, as predicted.
+`running` requests are gates: nobody enters while as much is held, or as many run. With `peak`, somebody enters if
+everybody running and he will never hold more than this share of the KV cache, as predicted, or nobody runs (MC-SF's
+test, arXiv 2502.07115); it reads the field `kv_peak`.
 """
 
 from __future__ import annotations
@@ -38,11 +39,6 @@ def read_waiting(layout: Layout, observations: NDArray[np.float32]) -> dict[str,
     return _read(observations[:, layout.num_server : layout.first_running], layout.waiting_fields)
 
 
-def read_running(layout: Layout, observations: NDArray[np.float32]) -> dict[str, Floats]:
-    """Those of the running requests shown, [N, B] each; nan where there is none."""
-    return _read(observations[:, layout.first_running :], layout.running_fields)
-
-
 def _read(part: NDArray[np.float32], fields: tuple[str, ...]) -> dict[str, Floats]:
     rows = part.reshape(len(part), -1, len(fields))
     absent = (rows == ABSENT).all(-1)
@@ -73,47 +69,23 @@ def _by_volume(waiting: dict[str, Floats]) -> Floats:
     return left * (waiting["prompt_tokens"] + waiting["generated_tokens"] + (left + 1.0) / 2.0)
 
 
-def _holds_to_the_end(
-    layout: Layout, observations: NDArray[np.float32], chosen: dict[str, Floats], protect: float
-) -> NDArray[np.bool_]:
-    """Whether the KV cache, but for a share of it, will hold the chosen request and those running until each has
-    finished, as predicted (MC-SF's test, arXiv 2502.07115), [N]. Those out of view count as those in view do."""
-    running = read_running(layout, observations)
-    computed, held = running["computed_tokens"], running["kv_held"]
-    here = ~np.isnan(computed)
-    left = np.where(here, np.maximum(running["predicted_remaining_tokens"], 1.0), 0.0)
-    stored = np.where(here, computed + running["prefill_left_tokens"], 0.0)
-    decodes = here & (held > 0.0) & (running["prefill_left_tokens"] == 0.0)
-    known = decodes.any(-1)
-    capacity = np.ones(len(observations))
-    capacity[known] = np.nanmedian(np.where(decodes, computed / held, np.nan)[known], axis=-1)
-    shown = here.sum(-1)
-    weight = np.round(read_server(observations, "num_running")) / np.maximum(shown, 1)
-    its_left = np.maximum(chosen["predicted_remaining_tokens"], 1.0)
-    its_stored = chosen["prompt_tokens"] + chosen["generated_tokens"]
-    # Memory is highest in the last pass of somebody.
-    passes = np.concatenate([left, its_left[:, None]], -1)
-    there = left[:, None, :] >= passes[:, :, None]
-    tokens = weight[:, None] * (there * (stored[:, None, :] + passes[:, :, None])).sum(-1)
-    tokens += (its_left[:, None] >= passes) * (its_stored[:, None] + passes)
-    fits: NDArray[np.bool_] = (tokens.max(-1) <= (1.0 - protect) * capacity) | ~known
-    return fits
-
-
 def _made(order: _Order) -> Callable[..., Callable[[Layout], Teacher]]:
     """The maker of a teacher of an order; its settings are the gates."""
 
-    def make(share: float = 1.0, running: float = np.inf, protect: float | None = None) -> Callable[[Layout], Teacher]:
+    def make(share: float = 1.0, running: float = np.inf, peak: float | None = None) -> Callable[[Layout], Teacher]:
         def on(layout: Layout) -> Teacher:
+            if peak is not None and "kv_peak" not in layout.waiting_fields:
+                raise InputError("a teacher with peak looks at kv_peak: add it to waiting_fields.")
+
             def teach(observations: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.int64]:
                 waiting = read_waiting(layout, observations)
                 chosen = np.where(masks[:, 1 : 1 + layout.window], order(waiting), np.inf).argmin(-1)
                 enters = masks[:, 1 : 1 + layout.window].any(-1) & (read_server(observations, "kv_used") < share)
-                enters &= np.round(read_server(observations, "num_running")) < running
-                if protect is not None:
+                num_running = np.round(read_server(observations, "num_running"))
+                enters &= num_running < running
+                if peak is not None:
                     rows = np.arange(len(chosen))
-                    its = {name: values[rows, chosen] for name, values in waiting.items()}
-                    enters &= _holds_to_the_end(layout, observations, its, protect)
+                    enters &= (waiting["kv_peak"][rows, chosen] <= peak) | (num_running == 0.0)
                 return np.where(enters | ~masks[:, 0], 1 + chosen, 0)
 
             return teach

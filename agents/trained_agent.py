@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -29,6 +29,7 @@ class View:
     shortage: str = "engine"
     preempt_mode: str = "recompute"
     decision_interval: int = 16
+    admission_interval: int = 1
 
     @classmethod
     def of(cls, config: EnvConfig) -> View:
@@ -38,7 +39,7 @@ class View:
     def resized(self, window: int, running: int) -> View:
         """With more or fewer requests in view, the share of the oldest as it was."""
         oldest = -(-self.oldest * window // self.window)
-        return View(window, oldest, running, self.shortage, self.preempt_mode, self.decision_interval)
+        return replace(self, window=window, oldest=oldest, running=running)
 
 
 @dataclass(frozen=True)

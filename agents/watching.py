@@ -19,7 +19,8 @@ _SERVERS, _REQUESTS = 4, 500
 _MOST_STEPS = 6_000
 #: Settings of the environment that the agent's view makes.
 _SEEN = (
-    "window", "oldest", "running", "shortage", "preempt_mode", "decision_interval", "waiting_fields", "running_fields",
+    "window", "oldest", "running", "shortage", "preempt_mode", "decision_interval", "admission_interval",
+    "waiting_fields", "running_fields",
 )  # fmt: skip
 _SCALES = {each.name: each.scale for each in (*REQUEST_FIELDS, *SERVER_FIELDS)}
 

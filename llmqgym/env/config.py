@@ -87,6 +87,7 @@ class EnvConfig:
     shortage: str = "engine"
     preempt_mode: str | tuple[str, ...] = "recompute"
     decision_interval: int = 16
+    admission_interval: int = 1
     observation: str = "dict"
     waiting_fields: tuple[str, ...] = DEFAULT_WAITING
     running_fields: tuple[str, ...] = DEFAULT_RUNNING
@@ -103,6 +104,7 @@ class EnvConfig:
         check_count("oldest", self.oldest, self.window, 0)
         check_count("running", self.running, MAX_WINDOW, 0)
         check_count("decision_interval", self.decision_interval, 2**40)
+        check_count("admission_interval", self.admission_interval, 2**40)
         for name, known in (
             ("action", ACTIONS), ("shortage", SHORTAGES), ("observation", OBSERVATIONS),
             ("miss", MISSES),

@@ -21,7 +21,8 @@ with every token, a limited number of batch slots. Between two iterations the ag
 
 The process is semi-Markov: a step is one decision, and time passes only at *run*. A decision is due at the boundary of
 an iteration when a request has come or finished, when one in view could be admitted, when blocks were short, or when
-`decision_interval` iterations have passed; until then the simulator jumps from event to event.
+`decision_interval` iterations have passed; until then the simulator jumps from event to event. An agent that lets the
+iteration run although somebody could enter is asked again after `admission_interval` iterations, by default 1.
 
 By then the running requests have their tokens and blocks of the next iteration; who enters must fit into what is left.
 With `shortage="engine"` a running request that finds no block makes the engine preempt somebody (the last admitted, or
@@ -67,7 +68,9 @@ shown, the latest first.
 `Dict(server, waiting, running, action_mask)`, float32 `[S]`, `[K, W]`, `[B, R]` and int8 `[1 + K + M B]`; or,
 with `observation="flat"`, the first three in one vector. Scaling is fixed: a share is as it is, an amount x becomes
 x / (|x| + scale). {absent} stands where there is no request, and for what is unknown. `waiting_fields` and
-`running_fields` choose among the fields of a request; others than the default are compiled anew in each process.
+`running_fields` choose among the fields of a request; others than the default, with or without `kv_peak` at the end of
+the waiting ones, are compiled anew in each process. `kv_peak` is memory planned ahead: it is up to 1 where the KV cache
+will hold everybody to the end if predictions are right (of a running request: without anybody new).
 
 {server}
 

@@ -28,7 +28,8 @@ PATIENCE = 200_000
 _DECISIONS_A_CALL = 20_000
 #: Settings of an environment that say how an agent is asked.
 _SHOWN = (
-    "window", "oldest", "running", "shortage", "preempt_mode", "decision_interval", "waiting_fields", "running_fields",
+    "window", "oldest", "running", "shortage", "preempt_mode", "decision_interval", "admission_interval",
+    "waiting_fields", "running_fields",
 )  # fmt: skip
 
 
@@ -91,7 +92,7 @@ def simulate_agent(workload: RequestSource, chooser: Chooser, config: EnvConfig,
     """Replay `workload`, of any number of requests, under an agent: what `llmqgym.run.simulate` returns for a policy.
 
     Of an environment's `config` all counts but what its episodes are made of: engine, window, fields, shortage,
-    preempt_mode, decision_interval. `options` are those of `simulate`: server, profile, predictor, seed, until_s and so
+    preempt_mode, decision_interval, admission_interval. `options` are those of `simulate`: server, profile, predictor, seed, until_s and so
     on. An agent that decides 200,000 times in a row without a request coming or leaving ends the run as stalled.
     Raises InputError.
     """

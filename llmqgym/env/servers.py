@@ -187,6 +187,7 @@ class Servers:
         agent.window_waiting, agent.window_oldest = config.window, config.oldest
         agent.window_running = config.running
         agent.decision_interval = min(config.decision_interval, MAX_JUMP)
+        agent.admission_interval = min(config.admission_interval, MAX_JUMP)
         agent.makes_room = int(config.shortage == "agent")
         modes = [MODES[name] for name in config.preempt_modes]
         agent.preempt_modes[: len(modes)], agent.num_modes = modes, len(modes)

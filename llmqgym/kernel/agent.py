@@ -52,7 +52,7 @@ def count_admissible(sim: Any, agent: Any) -> None:
 
 def asked_service(sim: Any, row: int, number: int) -> int:
     """Service, after the running pass: whether a decision is due, which it is when somebody came or left, somebody in
-    view could enter, blocks were short, or `decision_interval` iterations have passed."""
+    view could enter for `admission_interval` iterations, blocks were short, or `decision_interval` have passed."""
     agent = agent_at(sim.agent, 0)
     if agent.made_room:  # it has just decided, and nobody enters beside those who had to leave
         sim.num_left += agent.made_room
@@ -62,11 +62,14 @@ def asked_service(sim: Any, row: int, number: int) -> int:
     else:
         due = agent.news != 0 or sim.shortage != 0
     since = sim.num_iterations - agent.decided_at
-    if due or since >= agent.decision_interval or _any_admissible(sim, agent):
+    interval = agent.decision_interval
+    if not due and since < interval and _any_admissible(sim, agent):
+        interval = min(interval, agent.admission_interval)
+    if due or since >= interval:
         agent.news = 0
         agent.decided_at = sim.num_iterations
         return 1
-    sim.wake_passes = min(agent.wake_passes, agent.decision_interval - since)
+    sim.wake_passes = min(agent.wake_passes, interval - since)
     return 0
 
 
@@ -191,9 +194,11 @@ def preempt_as_told(sim: Any, agent: Any, choice: int) -> None:
 
 @helper
 def let_it_run(sim: Any, agent: Any) -> None:
-    """The iteration may begin. While somebody could enter, the agent is asked again after a single one."""
+    """The iteration may begin. While somebody could enter, the agent is asked again after `admission_interval`."""
     sim.budget_stop = sim.budget_tokens <= 0 and sim.num_waiting > 0 and sim.num_running < sim.max_running
-    interval = 1 if agent.num_admissible > 0 else agent.decision_interval
+    interval = agent.decision_interval
+    if agent.num_admissible > 0:
+        interval = min(interval, agent.admission_interval)
     sim.wake_passes = min(agent.wake_passes, interval)
 
 

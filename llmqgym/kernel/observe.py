@@ -4,7 +4,8 @@ Every field is scaled by a fixed rule, so that policies need no running statisti
 becomes x / (|x| + scale), which is 1/2 at `scale` and below 1 for ever. ABSENT fills the places of requests that are
 not there; an unknown prediction is ABSENT too. Nothing here leads to what a server does not know.
 
-A new field is a function and a line of a table; its place in DEFAULT_* puts it into everybody's observation.
+A new field is a function and a line of a table; its place in DEFAULT_* puts it into everybody's observation. One that
+looks at more than its request (`ahead`) is handed the forecast of the running batch, made once for all rows.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import numpy as np
 
 from llmqgym.kernel import window
 from llmqgym.kernel.cohort import is_decoding
+from llmqgym.kernel.forecast import make_forecast, passes_left, peak_blocks, peak_blocks_with, stored_tokens
 from llmqgym.kernel.jit import helper
 from llmqgym.kernel.kv_cache import blocks_for, count_free
 from llmqgym.kernel.memory import agent_at, peek, poke_single, request_at
-from llmqgym.kernel.tables import PS_PER_S
+from llmqgym.kernel.tables import PS_PER_S, Status
 
 #: The number for what is not there.
 ABSENT = -1.0
@@ -33,7 +35,8 @@ _S = 1.0 / PS_PER_S
 
 @dataclass(frozen=True)
 class Field:
-    """A number of the observation. `scale` None: a share, as it is; else see above. `value` reads it, unscaled."""
+    """A number of the observation. `scale` None: a share, as it is; else see above. `value` reads it, unscaled; with
+    `ahead` it is also given the forecast (kernel/forecast.py)."""
 
     name: str
     unit: str
@@ -41,6 +44,7 @@ class Field:
     low: float
     scale: float | None
     value: Callable[..., float]
+    ahead: bool = False
 
 
 # Of the server: (sim, agent)
@@ -213,6 +217,14 @@ def e2e_left_s(sim: Any, request: Any) -> float:
     return _left_s(request.e2e_limit_ps, sim, request)
 
 
+@helper
+def kv_peak(sim: Any, request: Any, forecast: Any) -> float:
+    if request.status == Status.RUNNING:
+        return _share(peak_blocks(forecast), float(sim.num_kv_blocks))
+    peak = peak_blocks_with(forecast, sim.block_size, passes_left(request), stored_tokens(request))
+    return _share(peak, float(sim.num_kv_blocks))
+
+
 REQUEST_FIELDS = (
     Field("prompt_tokens", "tokens", "prompt", 0.0, 512.0, prompt_tokens),
     Field("generated_tokens", "tokens", "output so far", 0.0, 256.0, generated_tokens),
@@ -233,6 +245,10 @@ REQUEST_FIELDS = (
     Field("predicted_upper_tokens", "tokens", "its upper end", 0.0, 256.0, predicted_upper_tokens),
     Field("ttft_left_s", "s", "until its TTFT limit; none, or met: absent", -1.0, 5.0, ttft_left_s),
     Field("e2e_left_s", "s", "until its E2E limit; none: absent", -1.0, 30.0, e2e_left_s),
+    Field(
+        "kv_peak", "1", "the most that the running will ever hold with this one, as predicted, over the KV cache", 0.0,
+        1.0, kv_peak, ahead=True,
+    ),
 )  # fmt: skip
 DEFAULT_WAITING = (
     "prompt_tokens", "generated_tokens", "predicted_remaining_tokens", "age_s", "kv_wanted", "num_preemptions",
@@ -268,12 +284,12 @@ def unsquashed(shown: Any, scale: float | None) -> Any:
 
 
 def _writer(fields: tuple[Field, ...]) -> Callable[..., Any]:
-    """(sim, record, address, at): write the fields of a record at float32 places `at`, `at` + 1, ..."""
+    """(sim, record, forecast, address, at): write the fields of a record at float32 places `at`, `at` + 1, ..."""
     names: dict[str, Any] = {f"value_{place}": field.value for place, field in enumerate(fields)}
     names |= {"poke_single": poke_single, "squash": _squash}
-    lines = ["def write(sim, record, address, at):"]
+    lines = ["def write(sim, record, forecast, address, at):"]
     for place, field in enumerate(fields):
-        value = f"value_{place}(sim, record)"
+        value = f"value_{place}(sim, record, forecast)" if field.ahead else f"value_{place}(sim, record)"
         lines.append(f"    v{place} = " + (value if field.scale is None else f"squash({value}, {field.scale!r})"))
     lines += [f"    poke_single(address, at + {place}, v{place})" for place in range(len(fields))]
     exec("\n".join(lines), names)
@@ -291,21 +307,29 @@ def _write_absent(address: int, start: int, end: int) -> None:
 
 
 @helper
-def _observe(sim: Any, address: int, write_waiting: Any, num_waiting: int, write_running: Any, num_running: int) -> int:
+def _no_forecast(sim: Any) -> int:
+    return 0
+
+
+@helper
+def _observe(
+    sim: Any, address: int, look_ahead: Any, write_waiting: Any, num_waiting: int, write_running: Any, num_running: int
+) -> int:
     """The server's fields, those of K waiting and those of B running requests, into the agent's buffer."""
     agent = agent_at(address, 0)
     out = agent.observation
-    _write_server(sim, agent, out, 0)
+    forecast = look_ahead(sim)
+    _write_server(sim, agent, forecast, out, 0)
     at = _NUM_SERVER
     end = at + num_waiting * agent.window_waiting
     for place in range(window.size(agent)):
-        write_waiting(sim, request_at(sim.requests, window.row_at(agent, place)), out, at)
+        write_waiting(sim, request_at(sim.requests, window.row_at(agent, place)), forecast, out, at)
         at += num_waiting
     _write_absent(out, at, end)
     at = end
     end += num_running * agent.window_running
     for place in range(agent.num_shown_running):
-        write_running(sim, request_at(sim.requests, peek(agent.running, place)), out, at)
+        write_running(sim, request_at(sim.requests, peek(agent.running, place)), forecast, out, at)
         at += num_running
     _write_absent(out, at, end)
     return 0
@@ -319,25 +343,42 @@ def fields_of(names: tuple[str, ...]) -> tuple[Field, ...]:
     return tuple(_BY_NAME[name] for name in names)
 
 
-_write_waiting = _writer(fields_of(DEFAULT_WAITING))
+#: Those that memory is planned with: the default ones, and the peak to come.
+PLANNING_WAITING = (*DEFAULT_WAITING, "kv_peak")
+_write_waiting, _write_planning = _writer(fields_of(DEFAULT_WAITING)), _writer(fields_of(PLANNING_WAITING))
 _write_running = _writer(fields_of(DEFAULT_RUNNING))
-_NUM_WAITING, _NUM_RUNNING = len(DEFAULT_WAITING), len(DEFAULT_RUNNING)
+_NUM_WAITING, _NUM_PLANNING, _NUM_RUNNING = len(DEFAULT_WAITING), len(PLANNING_WAITING), len(DEFAULT_RUNNING)
 
 
 def observe_service(sim: Any, address: int, number: int) -> int:
     """Service: write the default observation of the agent at an address."""
-    return _observe(sim, address, _write_waiting, _NUM_WAITING, _write_running, _NUM_RUNNING)
+    return _observe(sim, address, _no_forecast, _write_waiting, _NUM_WAITING, _write_running, _NUM_RUNNING)
+
+
+def observe_planning_service(sim: Any, address: int, number: int) -> int:
+    """Service: the same with the peak to come."""
+    return _observe(sim, address, make_forecast, _write_planning, _NUM_PLANNING, _write_running, _NUM_RUNNING)
+
+
+#: By fields: those services that are kept on disk once compiled.
+_KEPT = {
+    (DEFAULT_WAITING, DEFAULT_RUNNING): observe_service,
+    (PLANNING_WAITING, DEFAULT_RUNNING): observe_planning_service,
+}
 
 
 @cache
 def make_observe(waiting: tuple[str, ...], running: tuple[str, ...]) -> Callable[[Any, int, int], int]:
-    """The service for other fields, by name; it is compiled in every process, for a second or two."""
-    if (waiting, running) == (DEFAULT_WAITING, DEFAULT_RUNNING):
-        return observe_service
-    write_waiting, write_running = _writer(fields_of(waiting)), _writer(fields_of(running))
+    """The service for fields by name; others than the default, with or without `kv_peak`, are compiled in every
+    process, for a second or two."""
+    if (waiting, running) in _KEPT:
+        return _KEPT[waiting, running]
+    chosen = fields_of(waiting), fields_of(running)
+    write_waiting, write_running = (_writer(each) for each in chosen)
     num_waiting, num_running = len(waiting), len(running)
+    look_ahead = make_forecast if any(field.ahead for each in chosen for field in each) else _no_forecast
 
     def observe(sim: Any, address: int, number: int) -> int:
-        return _observe(sim, address, write_waiting, num_waiting, write_running, num_running)
+        return _observe(sim, address, look_ahead, write_waiting, num_waiting, write_running, num_running)
 
     return observe
