@@ -30,7 +30,7 @@ class Cloning:
     num_steps: int = 64  # of every server, a round
     num_teacher_rounds: int = 4  # in which the teacher acts
     doubt: float = 0.02
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # at first; it falls linearly to a tenth
     batch_size: int = 2048
     num_epochs: int = 2  # of a round
     num_kept: int = 6  # rounds that are imitated again, the last ones
@@ -58,6 +58,8 @@ def clone(
     observations: Any = env.reset()
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
     for number in range(settings.num_rounds):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * (1.0 - 0.9 * number / settings.num_rounds)
         met, agreement = [], 0.0
         for _ in range(settings.num_steps):
             masks = env.action_masks()

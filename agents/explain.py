@@ -2,7 +2,7 @@
 
 States are taken from its own play. A curve replaces one field of one request (or of the server) in all of them, leaves
 the rest, and averages the scores: partial dependence. What hangs together (a prompt and the blocks that it wants) is
-replaced together.
+replaced together, but for the peak of memory to come, which is a question of its own: it hangs on all that run.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ QUESTIONS = (
     Question("admit", "predicted_remaining_tokens", "predicted remaining length", "tokens"),
     Question("admit", "prompt_tokens", "prompt", "tokens"),
     Question("admit", "age_s", "age", "s"),
+    Question("admit", "kv_peak", "peak of memory to come", "share"),
     Question("admit", "kv_used", "KV cache in use", "share", of_server=True),
     Question("admit", "num_waiting", "queue", "requests", of_server=True),
     Question("preempt", "kv_held", "KV held", "share"),

@@ -23,7 +23,7 @@ _ENGINES = ("mix", "mix_key", "victim", "victim_mode")
 #: Hooks that are told what no observation tells.
 _TOLD = ("arrive", "admitted", "preempted", "finished", "begin")
 #: Fields that preemption may change; `restart` changes the others of this kind too.
-_CHANGING = {"computed_tokens", "kv_wanted", "kv_held", "prefill_left_tokens", "num_preemptions"}
+_CHANGING = {"computed_tokens", "kv_wanted", "kv_held", "prefill_left_tokens", "num_preemptions", "kv_peak"}
 _RESTARTED = {"generated_tokens", "predicted_remaining_tokens", "ttft_left_s"}
 
 

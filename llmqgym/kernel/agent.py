@@ -50,9 +50,18 @@ def count_admissible(sim: Any, agent: Any) -> None:
     agent.num_admissible = 1 if _any_admissible(sim, agent) else 0
 
 
+@helper
+def _interval_after_running(agent: Any) -> int:
+    """Iterations after which the agent is asked again: fewer if it has left somebody waiting who could have entered."""
+    if agent.num_admissible > 0:
+        return min(agent.decision_interval, agent.admission_interval)
+    return agent.decision_interval
+
+
 def asked_service(sim: Any, row: int, number: int) -> int:
     """Service, after the running pass: whether a decision is due, which it is when somebody came or left, somebody in
-    view could enter for `admission_interval` iterations, blocks were short, or `decision_interval` have passed."""
+    view could enter, blocks were short, or `decision_interval` iterations have passed. Whoever has just been left
+    waiting counts after `admission_interval`."""
     agent = agent_at(sim.agent, 0)
     if agent.made_room:  # it has just decided, and nobody enters beside those who had to leave
         sim.num_left += agent.made_room
@@ -64,7 +73,8 @@ def asked_service(sim: Any, row: int, number: int) -> int:
     since = sim.num_iterations - agent.decided_at
     interval = agent.decision_interval
     if not due and since < interval and _any_admissible(sim, agent):
-        interval = min(interval, agent.admission_interval)
+        interval = _interval_after_running(agent)
+        due = agent.num_admissible == 0
     if due or since >= interval:
         agent.news = 0
         agent.decided_at = sim.num_iterations
@@ -194,12 +204,9 @@ def preempt_as_told(sim: Any, agent: Any, choice: int) -> None:
 
 @helper
 def let_it_run(sim: Any, agent: Any) -> None:
-    """The iteration may begin. While somebody could enter, the agent is asked again after `admission_interval`."""
+    """The iteration may begin."""
     sim.budget_stop = sim.budget_tokens <= 0 and sim.num_waiting > 0 and sim.num_running < sim.max_running
-    interval = agent.decision_interval
-    if agent.num_admissible > 0:
-        interval = min(interval, agent.admission_interval)
-    sim.wake_passes = min(agent.wake_passes, interval)
+    sim.wake_passes = min(agent.wake_passes, _interval_after_running(agent))
 
 
 #: By the field of the simulator's record that holds the address.

@@ -450,7 +450,7 @@ AGENT = _table(
     ("window_oldest", np.int64),  # of these, so many are the oldest; the others have the smallest keys
     ("window_running", np.int64),  # B: running requests that it is shown, the last admitted
     ("decision_interval", np.int64),  # iterations after which it is asked if nothing happens
-    ("admission_interval", np.int64),  # likewise while somebody in view could enter
+    ("admission_interval", np.int64),  # after it has left somebody waiting who could have entered
     ("makes_room", np.int64),  # 1: it answers shortages, 0: the engine's VICTIM does
     ("preempt_modes", np.int64, (4,)),  # Modes, in the order of the commands
     ("num_modes", np.int64),  # M

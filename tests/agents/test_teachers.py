@@ -65,15 +65,17 @@ def test_gates_hold_back_and_volume_weighs_prompt_and_length() -> None:
 
 @pytest.mark.skipif(not COMPILED, reason="thousands of decisions in plain Python")
 def test_looking_ahead_keeps_memory_from_running_short() -> None:
-    """On kv-bound, with everybody who runs in view: nearly nobody is preempted, and the mean is close to that of the
-    policy that looks ahead with the same share kept out of its plan."""
-    settings: dict[str, Any] = {"scenario": "kv-bound", "window": 48, "running": 64}
+    """On kv-bound: nearly nobody is preempted, and the mean is that of the policy that looks ahead with the same share
+    kept out of its plan, but for parts of blocks."""
+    settings: dict[str, Any] = {
+        "scenario": "kv-bound", "window": 48, "running": 0, "waiting_fields": PLANNING_WAITING,
+    }  # fmt: skip
     held_out = HeldOut(settings, num_seeds=2, num_requests=1000)
     layout = Layout.of(make_config(**settings, observation="flat"))
-    blind, ahead = (held_out.measure(make_teacher(spec, layout)) for spec in ("volume", "volume:protect=0.05"))
+    blind, ahead = (held_out.measure(make_teacher(spec, layout)) for spec in ("volume", "volume:peak=0.95"))
     theirs = held_out.baseline(make_policy("volume-sf:protect=0.05"))
     assert ahead.mean("num_preemptions") < 0.2 * blind.mean("num_preemptions")
-    np.testing.assert_allclose(ahead.mean("mean_e2e_s"), theirs.mean("mean_e2e_s"), rtol=0.03)
+    np.testing.assert_allclose(ahead.mean("mean_e2e_s"), theirs.mean("mean_e2e_s"), rtol=0.01)
 
 
 def test_what_is_imitated_leaves_a_doubt_to_admitting_and_running_alone() -> None:
@@ -85,6 +87,8 @@ def test_what_is_imitated_leaves_a_doubt_to_admitting_and_running_alone() -> Non
 def test_teachers_say_what_they_lack() -> None:
     with pytest.raises(InputError, match="age_s"):
         make_teacher("fcfs", Layout(2, 2, waiting_fields=("prompt_tokens", "generated_tokens")))
+    with pytest.raises(InputError, match="add it to waiting_fields"):
+        make_teacher("volume:peak=0.9", Layout(2, 2))
     with pytest.raises(InputError, match="volume"):
         make_teacher("volum", Layout(2, 2))
 
