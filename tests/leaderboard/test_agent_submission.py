@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from drawn_agents import shortest_first
+from small_board import board, cells
 from typer.testing import CliRunner
 
 from agents.brain import Brain
@@ -76,8 +77,6 @@ def test_an_agent_is_entered_with_both_its_files(entries: Any, tmp_path: Path) -
 
 
 def test_its_runs_are_those_of_the_agent_on_a_board(entries: Any, tmp_path: Path) -> None:
-    from small_board import board, cells
-
     spec, _ = written(tmp_path)
     beside = cells(board(tmp_path / "board", replace(SMALL, policies=("vllm", spec))))
     found = cells(entries[2])
