@@ -22,7 +22,7 @@ PREFIX = "ppo:"
 #: At which agents are trained and sit: what they do not decide, vLLM's defaults do.
 ENGINE = Policy("vllm")
 _SETTINGS = ("window", "running")
-_PREDICTED = "predicted_"
+_PREDICTED = ("predicted_", "kv_peak")  # how the fields that tell of predictions begin
 
 
 def load_agent(spec: str, folder: str = "") -> TrainedAgent:

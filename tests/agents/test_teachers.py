@@ -21,6 +21,7 @@ from llmqgym.env.config import make_config  # noqa: E402
 from llmqgym.env.spaces import action_space, observation_space  # noqa: E402
 from llmqgym.errors import InputError  # noqa: E402
 from llmqgym.kernel.jit import COMPILED  # noqa: E402
+from llmqgym.kernel.observe import PLANNING_WAITING  # noqa: E402
 
 #: Slots bind here, and the KV cache never does: who comes next is all that there is to say.
 SETTINGS: dict[str, Any] = {"scenario": "noisy-1", "window": 64, "running": 4}
