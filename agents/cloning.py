@@ -2,9 +2,11 @@
 
 The policy acts and the teacher says what it would have done (DAgger, arXiv 1011.0686; the first rounds are the
 teacher's), so that the imitation holds where the imitator goes. On every other server it gives its most probable
-command, as it will be played: a policy that holds back is led by that into queues that no tossing brings it to. A teacher is sure of itself; `doubt` is the probability
-left to the other commands that let in or let run, so that something remains to be tried. Preempting gets none of it:
-what a preemption wastes is dear and comes late, and exploring it at random is ruinous.
+command, as it will be played: a policy that holds back is led by that into queues that no tossing brings it to.
+
+A teacher is sure of itself; `doubt` is the probability left to the other commands that let in or let run, so that
+something remains to be tried. Preempting gets none of it: what a preemption wastes is dear and comes late, and
+exploring it at random is ruinous.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ def simulate_agent(workload: RequestSource, chooser: Chooser, config: EnvConfig,
     """Replay `workload`, of any number of requests, under an agent: what `llmqgym.run.simulate` returns for a policy.
 
     Of an environment's `config` all counts but what its episodes are made of: engine, window, fields, shortage,
-    preempt_mode, decision_interval, admission_interval. `options` are those of `simulate`: server, profile, predictor, seed, until_s and so
-    on. An agent that decides 200,000 times in a row without a request coming or leaving ends the run as stalled.
-    Raises InputError.
+    preempt_mode, decision_interval, admission_interval. `options` are those of `simulate`: server, profile, predictor,
+    seed, until_s and so on. An agent that decides 200,000 times in a row without a request coming or leaving ends the
+    run as stalled. Raises InputError.
     """
     return simulate(workload, policy=config.engine, decider=Player(chooser, config), **options)

@@ -361,7 +361,7 @@ def observe_planning_service(sim: Any, address: int, number: int) -> int:
 
 
 #: By fields: those services that are kept on disk once compiled.
-_KEPT = {
+_KEPT: dict[tuple[tuple[str, ...], tuple[str, ...]], Callable[[Any, int, int], int]] = {
     (DEFAULT_WAITING, DEFAULT_RUNNING): observe_service,
     (PLANNING_WAITING, DEFAULT_RUNNING): observe_planning_service,
 }

@@ -102,7 +102,7 @@ def test_who_lets_everybody_in_meets_the_same_whatever_the_interval() -> None:
         while not over:
             mask = env.action_masks()[1:7]
             action = 1 + int(mask.argmax()) if mask.any() else 0
-            _, reward, over, _, info = env.step(action)
+            _, reward, over, _, _ = env.step(action)
             found.append((action, reward))
         assert any(action > 0 for action, _ in found)
         return found
