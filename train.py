@@ -69,6 +69,7 @@ class Narrator:
     def finished(self, run: Run) -> None:
         self._board.finished(run)
         path = ship(run, run.folder)
+        self._console.print(f"kept the look at {run.kept['steps']:,} decisions")
         self._console.print(f"done in {run.wall_s / 60.0:.1f} min: ppo:{path}")
 
 

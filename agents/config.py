@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from agents.inference import CHOOSERS
+from agents.looks import FIGURES_TO_KEEP_BY
 from llmqgym.checks import check_count, check_real
 from llmqgym.env.config import EnvConfig, make_config
 from llmqgym.errors import InputError, unknown
@@ -16,7 +17,9 @@ from llmqgym.toml import read_toml
 
 #: Seeds of held-out requests: what agents are measured on. Training never draws from them.
 FIRST_HELD_OUT_SEED = 900_000_000
+MAX_HELD_OUT_SEEDS = 10_000
 _SEEDS_OF_A_RUN = 100_000
+KEPT = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,17 @@ class EvaluationConfig:
     num_seeds: int = 10
     num_requests: int = 2000
     baselines: tuple[str, ...] = ("vllm", "spjf")
+    keep: str = "best"  # which look's weights are shipped: those of the best one, or of the last
+    figure: str = "mean_e2e_s"  # by which looks are compared, beside the best baseline
+
+    def __post_init__(self) -> None:
+        if self.keep not in KEPT:
+            raise unknown("evaluation keep", self.keep, KEPT)
+        if self.figure not in FIGURES_TO_KEEP_BY:
+            raise unknown("evaluation figure", self.figure, FIGURES_TO_KEEP_BY)
+        check_count("evaluation every", self.every, 2**40)
+        check_count("evaluation num_seeds", self.num_seeds, MAX_HELD_OUT_SEEDS)
+        check_count("evaluation num_requests", self.num_requests, 10**6)
 
 
 @dataclass(frozen=True)

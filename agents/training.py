@@ -6,6 +6,7 @@ TensorBoard reads. Whoever wants to hear of it passes a `Listener`.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -20,7 +21,9 @@ from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.cloning import Cloning, clone
 from agents.config import AgentConfig
 from agents.evaluation import HeldOut, Measured
+from agents.looks import Figures, score
 from agents.making import make_env, make_held_out, make_model
+from agents.networks import FlatMLP, Scorer
 from agents.teachers import make_teacher
 from llmqgym import __version__
 from llmqgym.errors import InputError
@@ -29,6 +32,7 @@ from llmqgym.kernel import tables
 from llmqgym.policy import Policy
 
 _CONFIG, _CURVE = "config.json", "curve.json"
+_CHECKPOINT = 2  # counts what has been added to it
 
 
 class Listener(Protocol):
@@ -66,6 +70,8 @@ class Run:
         self.model = make_model(config, self.env, device)
         self.held_out: dict[str, HeldOut] = make_held_out(config)
         self.curve: list[dict[str, Any]] = []
+        self.best = 0  # place in the curve
+        self.best_weights: dict[str, torch.Tensor] = {}
         self.num_updates = 0
         self.wall_s = 0.0
         self.rate_per_s = 0.0
@@ -85,6 +91,18 @@ class Run:
     def steps_an_update(self) -> int:
         """Decisions."""
         return self.config.num_envs * self.config.learning.num_steps
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The look whose weights are the run's agent."""
+        return self.curve[self.best if self.config.evaluation.keep == "best" else -1]
+
+    def network_of(self, keep: str) -> Scorer | FlatMLP:
+        """A network with the weights of the "best" look, or of the "last" update."""
+        network = copy.deepcopy(self.model.policy.network)
+        if keep == "best":
+            network.load_state_dict(self.best_weights)
+        return network
 
     @property
     def is_done(self) -> bool:
@@ -149,12 +167,31 @@ class Run:
                 },
             }
         )
+        self._compare_last()
         listener.evaluated(self, measured)
 
+    def _compare_last(self) -> None:
+        """Keep the weights if no look before the last was as good."""
+        last, figure = len(self.curve) - 1, self.config.evaluation.figure
+        if last == 0 or score(self.curve[last], self._others, figure) < score(
+            self.curve[self.best], self._others, figure
+        ):
+            self.best = last
+            state = self.model.policy.network.state_dict()
+            self.best_weights = {name: values.detach().cpu().clone() for name, values in state.items()}
+
+    @property
+    def _others(self) -> dict[str, dict[str, Figures]]:
+        """The baselines' figures by part and spec."""
+        return {
+            part: {spec: measured.figures for spec, measured in found.items()} for part, found in self.baselines.items()
+        }
+
     def document(self) -> dict[str, Any]:
-        """The evaluations so far, and the baselines on the same requests."""
+        """The looks so far, which of them is kept, and the baselines on the same requests."""
         return {
             "curve": self.curve,
+            "kept": self.kept["steps"],
             "baselines": {
                 part: {
                     spec: {figure: values.tolist() for figure, values in each.figures.items()}
@@ -170,6 +207,7 @@ class Run:
         learner: dict[str, Any] = {
             "policy": model.policy.state_dict(),
             "optimizer": model.policy.optimizer.state_dict(),
+            "best": self.best_weights,
             "torch": torch.get_rng_state(),
         }
         if model.teacher is not None:
@@ -183,6 +221,7 @@ class Run:
             "num_updates": self.num_updates,
             "wall_s": self.wall_s,
             "curve": self.curve,
+            "best": self.best,
         }
         write_checkpoint(self.folder, learner, state)
         write_json(self.folder / _CURVE, self.document())
@@ -196,6 +235,7 @@ class Run:
             raise InputError(
                 f"{self.folder} was begun with another version of llmqgym: go on with that one, or begin anew."
             )
+        self.best, self.best_weights = state["best"], learner["best"]
         model.policy.load_state_dict(learner["policy"])
         model.policy.optimizer.load_state_dict(learner["optimizer"])
         if "teacher" in learner:
@@ -210,10 +250,10 @@ class Run:
 
 
 def version() -> str:
-    """Of the records that a server's state is made of, and their order."""
+    """Of what a checkpoint holds, and of the records that a server's state is made of, in their order."""
     records = [getattr(tables, name) for name in dir(tables)]
     described = [str(each.descr) for each in records if isinstance(each, np.dtype) and each.names]
-    return f"{__version__} {hashlib.sha256(' '.join(described).encode()).hexdigest()[:16]}"
+    return f"{__version__} {_CHECKPOINT} {hashlib.sha256(' '.join(described).encode()).hexdigest()[:16]}"
 
 
 def config_document(folder: Path) -> dict[str, Any]:

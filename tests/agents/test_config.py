@@ -40,6 +40,9 @@ def test_shipped_configurations_are_read_and_written_again(path: Path) -> None:
         ({"seed": 10**6}, "seed"),
         ({"seed": True}, "seed"),
         ({"cloning": {"doubt": 2.0}}, "doubt"),
+        ({"evaluation": {"keep": "bets"}}, "best"),
+        ({"evaluation": {"figure": "kv_used"}}, "mean_e2e_s"),
+        ({"evaluation": {"num_seeds": 0}}, "num_seeds"),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_is_made(document: dict[str, object], complaint: str) -> None:

@@ -18,9 +18,13 @@ from sb3_contrib import MaskablePPO  # noqa: E402
 
 from agents.checkpoint import read_checkpoint  # noqa: E402
 from agents.config import AgentConfig, CloningConfig, EvaluationConfig, LearningConfig, NetworkConfig  # noqa: E402
+from agents.evaluation import HeldOut, Measured  # noqa: E402
+from agents.from_torch import brain_of  # noqa: E402
 from agents.layout import Layout  # noqa: E402
 from agents.making import make_env, make_model  # noqa: E402
 from agents.policy import SchedulingPolicy  # noqa: E402
+from agents.policy_file import read_agent  # noqa: E402
+from agents.shipping import ship  # noqa: E402
 from agents.training import Run  # noqa: E402
 from baselines.registry import make_policy  # noqa: E402
 from llmqgym.errors import InputError  # noqa: E402
@@ -169,6 +173,54 @@ def test_a_checkpoint_holds_no_code_and_there_is_always_a_whole_one(
             run.restore()
     with pytest.raises(InputError, match="no checkpoint"):
         read_checkpoint(tmp_path / "nowhere", "cpu")
+
+
+@pytest.mark.parametrize("figure", ["mean_e2e_s", "requests_per_s"])
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_run_whose_later_looks_are_worse_ships_an_earlier_one(
+    keep: str, figure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second look of three is made the best; the weights are those that the policy had then, resumed or not."""
+    config = small(tmp_path, evaluation=EvaluationConfig(2, 2, 40, ("vllm",), keep, figure), total_steps=8 * 32 * 6)
+    factors = {0: 1.5, 2: 0.5, 4: 2.0, 6: 2.5}
+    play, weights = HeldOut.play, {}
+
+    def told(held_out: HeldOut, network: Any) -> Measured:
+        found = play(held_out, network)
+        factor = factors[run.num_updates]
+        weights[run.num_updates] = brain_of(network).tensors
+        found.figures["mean_e2e_s"] *= factor
+        found.figures["requests_per_s"] /= factor
+        return found
+
+    monkeypatch.setattr(HeldOut, "play", told)
+    run = Run(config, tmp_path / "straight", make_policy)
+    run.start(Silent())
+    run.go_on(Silent())
+    ship(run, run.folder)
+    run = Run(config, tmp_path / "killed", make_policy)
+    run.start(Silent())
+    run.go_on(Silent(), num_updates=3)
+    run = Run(config, tmp_path / "killed", make_policy)
+    run.restore()
+    run.go_on(Silent())
+    ship(run, run.folder)
+
+    update = {"best": 2, "last": 6}[keep]
+    assert any((weights[2][name] != weights[6][name]).any() for name in weights[2])
+    for name in ("straight", "killed"):
+        shipped = read_agent(tmp_path / name / "small")
+        assert shipped.training.num_decisions == config.total_steps
+        assert shipped.evaluation["kv-bound"]["num_decisions"] == update * 8 * 32
+        for tensor, values in shipped.brain.tensors.items():
+            np.testing.assert_array_equal(values, weights[update][tensor], err_msg=tensor)
+        curve = json.loads((tmp_path / name / "curve.json").read_text())
+        assert curve["kept"] == update * 8 * 32
+        assert any(point["num_decisions"] == update * 8 * 32 for point in shipped.curve)
+        figures = next(point for point in curve["curve"] if point["steps"] == curve["kept"])["figures"]["kv-bound"]
+        assert shipped.evaluation["kv-bound"]["agent"][figure] == pytest.approx(np.mean(figures[figure]))
+    first, second = ((tmp_path / name / "small.safetensors").read_bytes() for name in ("straight", "killed"))
+    assert first == second
 
 
 def test_a_mixture_trains_parts_side_by_side(tmp_path: Path) -> None:
