@@ -64,6 +64,8 @@ class Board:
             if name in model.statistics:
                 self._writer.add_scalar(f"learning/{name}", model.statistics[name], steps)
         self._writer.add_scalar("learning/decisions_per_s", run.rate_per_s, steps)
+        if run.config.stages:
+            self._writer.add_scalar("learning/stage", run.stage, steps)
         buffer = model.rollout_buffer
         self._writer.add_scalar("episodes/kv_used", float(buffer.observations[:, :, 0].mean()), steps)
         for name in _EPISODES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,10 @@ FIRST_HELD_OUT_SEED = 900_000_000
 MAX_HELD_OUT_SEEDS = 10_000
 _SEEDS_OF_A_RUN = 100_000
 KEPT = ("best", "last")
+_SHOWN = (
+    "window", "oldest", "running", "waiting_fields", "running_fields", "action", "miss", "shortage", "preempt_mode",
+    "decision_interval",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,17 @@ class Part:
     reward_scale: float = 1.0  # by which its rewards are multiplied
     time_scale: float = 1.0  # by which its seconds are multiplied before they discount
     baselines: tuple[str, ...] = ()  # measured beside the agent, in place of those of [evaluation]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """From a point of the run on: other settings of training. The held-out requests stay as they are."""
+
+    from_share: float = 0.0  # of the run's decisions
+    env: dict[str, Any] = field(default_factory=dict)  # in place of those of [env] and of the part
+
+    def __post_init__(self) -> None:
+        check_real("stage from_share", self.from_share, 0.0, 0.999)
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,7 @@ class LearningConfig:
     max_grad_norm: float = 0.5
     reward_scale: float = 1.0
     values_only: int = 0  # updates at the beginning that leave the policy as it is
+    reference: str | None = None  # a baseline whose reward for the same requests is taken away from the agent's
 
     def __post_init__(self) -> None:
         check_real("entropy_moves_from", self.entropy_moves_from, 0.0, 0.999)
@@ -121,6 +138,7 @@ class AgentConfig:
     summary: str = ""
     env: dict[str, Any] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    stages: tuple[Stage, ...] = ()
     num_envs: int = 128
     copies: int = 1
     total_steps: int = 5_000_000
@@ -143,6 +161,28 @@ class AgentConfig:
                 self._env_config(settings)
             except InputError as error:
                 raise InputError(f"[env] of {name}: {error}") from error
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        """They come in their order, have seeds of their own, and show the agent what it is shown elsewhere."""
+        begins = [stage.from_share for stage in self.stages]
+        if any(later <= earlier for earlier, later in itertools.pairwise(begins)):
+            raise InputError(f"from_share of the stages is {begins}: give them in their order, each larger.")
+        most = _SEEDS_OF_A_RUN // (len(self.stages) + 1)
+        if self.stages:
+            check_count(f"num_envs with {len(self.stages)} stages", self.num_envs, most)
+        for number in range(1, len(self.stages) + 1):
+            for name, settings in self.training_settings(number).items():
+                try:
+                    found = _shown(self._env_config(settings))
+                except InputError as error:
+                    raise InputError(f"stage {number}, {name}: {error}") from error
+                for key, value in _shown(self._env_config(self.env_settings[name])).items():
+                    if value != found[key]:
+                        raise InputError(
+                            f"stage {number}, {name}: {key} is {found[key]!r} and in [env] {value!r}: an agent is "
+                            "shown and asked the same from beginning to end, take it out of the stage."
+                        )
 
     def _env_config(self, settings: dict[str, Any]) -> EnvConfig:
         return make_config(**settings, observation="flat")
@@ -157,6 +197,15 @@ class AgentConfig:
             for place, (name, each) in enumerate(zip(names, merged, strict=True))
         }
 
+    def stage_at(self, share: float) -> int:
+        """The number of the stage after a share of the run; 0: none has begun."""
+        return sum(stage.from_share <= share for stage in self.stages)
+
+    def training_settings(self, stage: int) -> dict[str, dict[str, Any]]:
+        """`env_settings` as they are in a stage."""
+        other = self.stages[stage - 1].env if stage else {}
+        return {name: {**settings, **other} for name, settings in self.env_settings.items()}
+
     @property
     def first_config(self) -> EnvConfig:
         """Of the first part; the layout of all is the same."""
@@ -164,7 +213,7 @@ class AgentConfig:
 
     @property
     def training_seed(self) -> int:
-        """Of the first server; the others have the next ones."""
+        """Of the first server; the others have the next ones, and each stage those after."""
         return self.seed * _SEEDS_OF_A_RUN
 
     def replaced(self, **settings: Any) -> AgentConfig:
@@ -174,6 +223,11 @@ class AgentConfig:
     def document(self) -> dict[str, Any]:
         """As plain dicts, for a file; `agent_config` reads it."""
         return dataclasses.asdict(self)
+
+
+def _shown(config: EnvConfig) -> dict[str, Any]:
+    """What determines what an agent is shown, and how it is asked."""
+    return {name: getattr(config, name) for name in _SHOWN}
 
 
 def held_out_seeds(num: int) -> list[int]:
@@ -196,7 +250,7 @@ def read_agent_config(path: str | Path) -> AgentConfig:
 
 
 def _from_here(file: Path, document: dict[str, Any]) -> dict[str, Any]:
-    for section in (document, *document.get("parts", ())):
+    for section in (document, *document.get("parts", ()), *document.get("stages", ())):
         env = section.get("env") if isinstance(section, dict) else None
         if isinstance(env, dict) and isinstance(env.get("config"), str):
             env["config"] = str(file.parent / env["config"])

@@ -66,7 +66,10 @@ class Run:
         self.config, self.folder, self.device = config, folder, device
         torch.manual_seed(config.seed)
         np.random.seed(config.seed)  # noqa: NPY002 - SB3 draws from it
-        self.env = make_env(config)
+        spec = config.learning.reference
+        self._reference = None if spec is None else make_policy(spec)
+        self.stage = config.stage_at(0.0)
+        self.env = make_env(config, self.stage, self._reference)
         self.model = make_model(config, self.env, device)
         self.held_out: dict[str, HeldOut] = make_held_out(config)
         self.curve: list[dict[str, Any]] = []
@@ -142,7 +145,11 @@ class Run:
 
     def _update(self, listener: Listener) -> None:
         began_s = time.perf_counter()
-        self.model.set_progress(1.0 - self.model.num_timesteps / self.config.total_steps)
+        share = self.model.num_timesteps / self.config.total_steps
+        if self.config.stage_at(share) != self.stage:
+            self._enter(self.config.stage_at(share))
+            self.model.begin()
+        self.model.set_progress(1.0 - share)
         self.model.collect()
         self.model.train()
         self.num_updates += 1
@@ -153,6 +160,12 @@ class Run:
         if self.num_updates % self.config.evaluation.every == 0 or self.is_done:
             self._evaluate(listener)
         self.save()
+
+    def _enter(self, stage: int) -> None:
+        """The environment of a stage in place of the one at hand."""
+        self.env.close()
+        self.stage, self.env = stage, make_env(self.config, stage, self._reference)
+        self.model.set_env(self.env)
 
     def _evaluate(self, listener: Listener) -> None:
         self.model.policy.set_training_mode(False)
@@ -216,6 +229,7 @@ class Run:
             learner["cuda"] = torch.cuda.get_rng_state()
         state = {
             "version": version(),
+            "stage": self.stage,
             "env": self.env.state(),
             "model": model.state(),
             "num_updates": self.num_updates,
@@ -242,6 +256,8 @@ class Run:
             model.set_teacher()
             assert model.teacher is not None
             model.teacher.load_state_dict(learner["teacher"])
+        if state["stage"] != self.stage:
+            self._enter(state["stage"])
         model.restore(state["model"], self.env.restore(state["env"]))
         self.num_updates, self.wall_s, self.curve = state["num_updates"], state["wall_s"], state["curve"]
         torch.set_rng_state(learner["torch"])
