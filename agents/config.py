@@ -197,6 +197,15 @@ class AgentConfig:
             for place, (name, each) in enumerate(zip(names, merged, strict=True))
         }
 
+    @property
+    def baselines_beside(self) -> dict[str, tuple[str, ...]]:
+        """Specs of the baselines that the agent is measured beside, by part."""
+        parts = self.parts or (Part(),)
+        return {
+            name: part.baselines or self.evaluation.baselines
+            for name, part in zip(self.env_settings, parts, strict=True)
+        }
+
     def stage_at(self, share: float) -> int:
         """The number of the stage after a share of the run; 0: none has begun."""
         return sum(stage.from_share <= share for stage in self.stages)

@@ -41,6 +41,9 @@ class Listener(Protocol):
     def begun(self, run: Run) -> None:
         """Everything is made, nothing done."""
 
+    def resumed(self, run: Run) -> None:
+        """The same, from a checkpoint."""
+
     def cloned(self, run: Run, curves: dict[str, list[float]]) -> None:
         """The teacher has been imitated."""
 
@@ -81,13 +84,9 @@ class Run:
         self.baselines = self._measure_baselines(make_policy)
 
     def _measure_baselines(self, make_policy: Callable[[str], Policy]) -> dict[str, dict[str, Measured]]:
-        parts = {name: part.baselines for name, part in zip(self.held_out, self.config.parts, strict=False)}
         return {
-            name: {
-                spec: held_out.baseline(make_policy(spec))
-                for spec in parts.get(name) or self.config.evaluation.baselines
-            }
-            for name, held_out in self.held_out.items()
+            name: {spec: self.held_out[name].baseline(make_policy(spec)) for spec in specs}
+            for name, specs in self.config.baselines_beside.items()
         }
 
     @property
@@ -186,15 +185,14 @@ class Run:
     def _compare_last(self) -> None:
         """Keep the weights if no look before the last was as good."""
         last, figure = len(self.curve) - 1, self.config.evaluation.figure
-        if last == 0 or score(self.curve[last], self._others, figure) < score(
-            self.curve[self.best], self._others, figure
-        ):
+        now, before = (score(self.curve[place], self.others, figure) for place in (last, self.best))
+        if last == 0 or now < before:
             self.best = last
             state = self.model.policy.network.state_dict()
             self.best_weights = {name: values.detach().cpu().clone() for name, values in state.items()}
 
     @property
-    def _others(self) -> dict[str, dict[str, Figures]]:
+    def others(self) -> dict[str, dict[str, Figures]]:
         """The baselines' figures by part and spec."""
         return {
             part: {spec: measured.figures for spec, measured in found.items()} for part, found in self.baselines.items()
