@@ -43,8 +43,9 @@ class Job:
     device: str = "auto"
 
 
-def do(job: Job, listener: Listener) -> Outcome:
-    """Train to the end and write the agent's files into the folder, in this process. Raises InputError."""
+def begin(job: Job, listener: Listener) -> Run:
+    """Up to where training goes on, in this process: the warm start is done, or the checkpoint read. Raises
+    InputError."""
     torch.set_num_threads(1)
     torch.distributions.Distribution.set_default_validate_args(False)
     device = job.device
@@ -56,6 +57,12 @@ def do(job: Job, listener: Listener) -> Outcome:
         listener.resumed(run)
     else:
         run.start(listener)
+    return run
+
+
+def do(job: Job, listener: Listener) -> Outcome:
+    """Train to the end and write the agent's files into the folder, in this process. Raises InputError."""
+    run = begin(job, listener)
     run.go_on(listener)
     ship(run, run.folder)
     return outcome_of(run.folder.name, run.kept, run.others, run.config.evaluation.figure, run.wall_s)

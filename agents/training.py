@@ -96,13 +96,17 @@ class Run:
 
     @property
     def kept(self) -> dict[str, Any]:
-        """The look whose weights are the run's agent."""
-        return self.curve[self.best if self.config.evaluation.keep == "best" else -1]
+        """The look whose weights the configuration says are the run's agent."""
+        return self.look(self.config.evaluation.keep)
 
-    def network_of(self, keep: str) -> Scorer | FlatMLP:
+    def look(self, which: str) -> dict[str, Any]:
+        """The "best" or the "last"."""
+        return self.curve[self.best if which == "best" else -1]
+
+    def network_of(self, which: str) -> Scorer | FlatMLP:
         """A network with the weights of the "best" look, or of the "last" update."""
         network = copy.deepcopy(self.model.policy.network)
-        if keep == "best":
+        if which == "best":
             network.load_state_dict(self.best_weights)
         return network
 
