@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from agents.inference import CHOOSERS
 from agents.looks import FIGURES_TO_KEEP_BY
+from agents.trained_agent import View
 from llmqgym.checks import check_count, check_real
 from llmqgym.env.config import EnvConfig, make_config
 from llmqgym.errors import InputError, unknown
@@ -21,10 +22,7 @@ FIRST_HELD_OUT_SEED = 900_000_000
 MAX_HELD_OUT_SEEDS = 10_000
 _SEEDS_OF_A_RUN = 100_000
 KEPT = ("best", "last")
-_SHOWN = (
-    "window", "oldest", "running", "waiting_fields", "running_fields", "action", "miss", "shortage", "preempt_mode",
-    "decision_interval",
-)  # fmt: skip
+_SHOWN = (*(each.name for each in dataclasses.fields(View)), "waiting_fields", "running_fields", "action", "miss")
 
 
 @dataclass(frozen=True)
