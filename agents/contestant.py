@@ -25,9 +25,10 @@ _SETTINGS = ("window", "running")
 _PREDICTED = "predicted_"
 
 
-def load_agent(spec: str) -> TrainedAgent:
+def load_agent(spec: str, folder: str = "") -> TrainedAgent:
     """The agent of a spec: `ppo:NAME` a shipped one, `ppo:FILE` the files of one, in either case with `,window=K` and
-    `,running=B` if it is to be shown other numbers of requests than in its training. Raises InputError."""
+    `,running=B` if it is to be shown other numbers of requests than in its training. A file is looked for in `folder`
+    first, if one is given. Raises InputError."""
     given, comma, rest = spec.removeprefix(PREFIX).partition(",")
     settings = parse_pairs(rest if comma else "")
     for key, value in settings.items():
@@ -35,11 +36,13 @@ def load_agent(spec: str) -> TrainedAgent:
             raise unknown(f"setting of agent {given!r}", key, _SETTINGS)
         if type(value) is not int:
             raise InputError(f"{key} of agent {given!r} is {value!r}: give a whole number.")
-    agent = read_agent(_path(given))
+    agent = read_agent(_path(given, folder))
     return agent.resized(**settings) if settings else agent  # type: ignore[arg-type]
 
 
-def _path(given: str) -> Path:
+def _path(given: str, folder: str) -> Path:
+    if folder and (Path(folder) / given).is_file():
+        return Path(folder) / given
     if given in shipped_agents():
         return shipped_folder() / given
     path = Path(given)
@@ -58,9 +61,9 @@ class AgentContestant:
     family = "agents"
     oracle = False
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, folder: str = "") -> None:
         self.spec = spec
-        self.agent = load_agent(spec)
+        self.agent = load_agent(spec, folder)
 
     @property
     def summary(self) -> str:
@@ -85,8 +88,8 @@ class AgentContestant:
         """It at the seat of a scenario's server, for one run. Raises InputError."""
         return Player(self.agent.chooser(self.spec), self.agent.env_config(scenario))
 
-    def run(self, workload: RequestSource, scenario: ScenarioConfig) -> RunResult:
-        """Replay `workload` to its end under the agent, and keep the departures. Raises InputError."""
+    def run(self, workload: RequestSource, scenario: ScenarioConfig, **options: Any) -> RunResult:
+        """See Contestant. Raises InputError."""
         return simulate(
             workload,
             policy=ENGINE,
@@ -95,4 +98,5 @@ class AgentContestant:
             profile=scenario.profile,
             predictor=scenario.predictor,
             seed=scenario.seed,
+            **options,
         )

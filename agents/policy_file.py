@@ -19,7 +19,7 @@ from agents.layout import Layout
 from agents.tensors import tensor_bytes, tensors_of
 from agents.trained_agent import TrainedAgent, Training, View, digest_of, scales_of
 from llmqgym.errors import InputError, unknown
-from llmqgym.files import atomic_bytes, write_json
+from llmqgym.files import atomic_bytes, json_text
 
 FORMAT = 1
 WEIGHTS, DOCUMENT = ".safetensors", ".json"
@@ -37,9 +37,14 @@ def write_agent(path: str | os.PathLike[str], agent: TrainedAgent) -> None:
     Raises OutputError where that cannot be done.
     """
     stem = _stem(path)
-    with atomic_bytes(stem.with_name(stem.name + WEIGHTS)) as file:
-        file.write(tensor_bytes(agent.brain.tensors))
-    write_json(stem.with_name(stem.name + DOCUMENT), document_of(agent))
+    for ending, content in contents_of(agent).items():
+        with atomic_bytes(stem.with_name(stem.name + ending)) as file:
+            file.write(content)
+
+
+def contents_of(agent: TrainedAgent) -> dict[str, bytes]:
+    """What both files of an agent hold, by ending, in the order in which they are written."""
+    return {WEIGHTS: tensor_bytes(agent.brain.tensors), DOCUMENT: json_text(document_of(agent)).encode()}
 
 
 def document_of(agent: TrainedAgent) -> dict[str, Any]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmqgym.errors import InputError
+
 if TYPE_CHECKING:
     from llmqgym.env.play import Player
     from llmqgym.leaderboard.contestant import Contestant
     from llmqgym.leaderboard.submission.policy_file import PolicyFile
+    from llmqgym.leaderboard.submission.submitted import Submission
     from llmqgym.policy import Policy
     from llmqgym.scenario import ScenarioConfig
 
 _AGENT = "ppo:"
+_ENDINGS = (".safetensors", ".json")
 
 
 def make_contestant(spec: str, folder: str = "") -> Contestant:
     """The contestant that a spec names: NAME:k=v,... a policy of `llmqgym list policies`; ppo:NAME an agent of `llmqgym
     list agents`, ppo:FILE one of your own; or file:PATH a policy in a Python file, which is run
-    (docs/leaderboard_submission.md), and is looked for in `folder` first. Raises InputError.
+    (docs/leaderboard_submission.md). Files are looked for in `folder` first. Raises InputError.
 
     >>> make_contestant("srpt").oracle
     True
@@ -30,7 +34,7 @@ def make_contestant(spec: str, folder: str = "") -> Contestant:
     if spec.startswith(_AGENT):
         from agents.contestant import AgentContestant
 
-        return AgentContestant(spec)
+        return AgentContestant(spec, folder)
     if spec.startswith(PREFIX):
         return load_file(str(find_file(spec, folder))).contestant(spec)
     policy = make_policy(spec)
@@ -65,3 +69,21 @@ def load_file(path: str) -> PolicyFile:
     from llmqgym.leaderboard.submission.policy_file import load_policy_file
 
     return load_policy_file(path, NEEDS)
+
+
+def names_agent(file: str) -> bool:
+    """Whether what is to be entered is an agent: ppo:FILE, ppo:NAME, or one of its files. All else is code."""
+    return file.startswith(_AGENT) or file.endswith(_ENDINGS)
+
+
+def load_submission(file: str, about: str | None) -> Submission:
+    """What is to be entered: an agent, of which the file `about` tells, or a policy in a Python file, which is run.
+    Raises InputError."""
+    if names_agent(file):
+        from agents.submission import submission_of
+        from baselines.registry import NEEDS
+
+        return submission_of(_AGENT + file.removeprefix(_AGENT), about, NEEDS)
+    if about is not None:
+        raise InputError(f"--about {about} is for agents; {file} defines about itself: leave it out.")
+    return load_file(file).submission()

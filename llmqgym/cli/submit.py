@@ -1,4 +1,4 @@
-"""`llmqgym leaderboard submit`: a policy in a file of your own, run on the test seeds, as an entry to replay."""
+"""`llmqgym leaderboard submit`: a policy or an agent of your own, run on the test seeds, as an entry to replay."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ CODE = "{} is code: it runs here with your rights. Run only what you wrote, or h
 
 
 def submit(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A Python file that defines policy and about.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A Python file that defines policy and about; or ppo:FILE, an agent.")
+    ],
+    about: Annotated[
+        str | None, typer.Option(help="Of an agent: a TOML file that declares how it was made, and by whom.")
+    ] = None,
     out: Annotated[str, typer.Option(help="Folder of the entries.")] = "entries",
     suite: Annotated[str, typer.Option(help="quick, default or full.")] = "quick",
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="On the development seeds, as often as you like; no entry is made.")
     ] = False,
 ) -> None:
-    """Try a policy of your own out, run it beside vLLM on the suite's test seeds, and add a replayable entry.
+    """Try a policy or an agent out, run it beside vLLM on the suite's test seeds, and add a replayable entry.
 
-    The file is Python, and is run with your rights: docs/leaderboard_submission.md says what it has to define.
+    A Python file is run with your rights, an agent's files hold no code: docs/leaderboard_submission.md says what they
+    have to define.
     """
     from tempfile import TemporaryDirectory
 
-    from llmqgym.cli.contestants import load_file, make_contestant
+    from llmqgym.cli.contestants import load_submission, make_contestant, names_agent
     from llmqgym.cli.leaderboard import command_line, print_board, progress
     from llmqgym.leaderboard.submission import entry
-    from llmqgym.leaderboard.submission.listing import write_table
+    from llmqgym.leaderboard.submission.listing import code_of, write_table
     from llmqgym.leaderboard.suite import load_suite
 
     chosen = load_suite(suite)
-    typer.secho(CODE.format(file), fg="yellow", err=True)
-    loaded = load_file(file)
+    if not names_agent(file):
+        typer.secho(CODE.format(file), fg="yellow", err=True)
+    loaded = load_submission(file, about)
     with progress(len(chosen.scenarios) * chosen.num_seeds * 3) as on_piece:
         if rehearse:
             with TemporaryDirectory() as folder:
@@ -45,4 +52,5 @@ def submit(
         typer.echo("a rehearsal on the development seeds: nothing was kept.")
         return
     typer.echo(f"entered as {home}; the table of all entries: {write_table(out)}")
-    typer.echo(f"anyone can replay it: llmqgym leaderboard verify {home} --run-code")
+    asked = " --run-code" if code_of(home) else ""
+    typer.echo(f"anyone can replay it: llmqgym leaderboard verify {home}{asked}")

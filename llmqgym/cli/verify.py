@@ -19,7 +19,10 @@ def verify(
     everything: Annotated[bool, typer.Option("--all", help="Replay all of them.")] = False,
     seed: Annotated[int | None, typer.Option(help="Of the choice.")] = None,
     run_code: Annotated[
-        bool, typer.Option("--run-code", help="Of an entry: run the file in it, which is code of whoever entered it.")
+        bool,
+        typer.Option(
+            "--run-code", help="Of a policy's entry: run the file in it, which is code of whoever entered it."
+        ),
     ] = False,
 ) -> None:
     """Make a board again from its stored runs, and some of these from nothing; exit code 1 if a bit differs.

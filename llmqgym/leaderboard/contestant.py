@@ -46,9 +46,10 @@ class Contestant(Protocol):
         """All that determines what it does, as JSON: two contestants of equal settings make equal runs."""
         ...
 
-    def run(self, workload: RequestSource, scenario: ScenarioConfig) -> RunResult:
+    def run(self, workload: RequestSource, scenario: ScenarioConfig, **options: Any) -> RunResult:
         """Replay `workload` to its end on the scenario's profile and server, with the predictions of
-        `scenario.predictor` and `scenario.seed` (as `llmqgym.run.simulate` draws them), and keep the departures."""
+        `scenario.predictor` and `scenario.seed` (as `llmqgym.run.simulate` draws them), and keep the departures.
+        `options` are others of `simulate`."""
         ...
 
 
@@ -81,7 +82,7 @@ class PolicyContestant:
     def _code(self) -> str:
         return _digest(self.policy)
 
-    def run(self, workload: RequestSource, scenario: ScenarioConfig) -> RunResult:
+    def run(self, workload: RequestSource, scenario: ScenarioConfig, **options: Any) -> RunResult:
         """See Contestant. Raises InputError."""
         return simulate(
             workload,
@@ -90,6 +91,7 @@ class PolicyContestant:
             profile=scenario.profile,
             predictor=scenario.predictor,
             seed=scenario.seed,
+            **options,
         )
 
 

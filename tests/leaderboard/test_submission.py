@@ -15,9 +15,9 @@ from llmqgym.cli.app import app
 from llmqgym.cli.contestants import load_file, make_contestant
 from llmqgym.errors import InputError
 from llmqgym.kernel.jit import COMPILED
+from llmqgym.leaderboard.submission.about import DEVELOPMENT_SEEDS, TEST_SEEDS
 from llmqgym.leaderboard.submission.entry import contestants_in, enter, rehearse
 from llmqgym.leaderboard.submission.listing import boards_in, code_of, write_table
-from llmqgym.leaderboard.submission.policy_file import DEVELOPMENT_SEEDS, TEST_SEEDS
 from llmqgym.leaderboard.submission.trial import try_out
 from llmqgym.leaderboard.suite import load_suite, shipped_suites
 from llmqgym.leaderboard.verify import verify
@@ -38,8 +38,8 @@ def entries(tmp_path_factory):
     if not COMPILED:
         pytest.skip(SLOW)
     folder = tmp_path_factory.mktemp("entries")
-    file = load_file(written(tmp_path_factory.mktemp("own"), GOOD))
-    home, document = enter(file, SMALL, make_contestant, folder, command="llmqgym leaderboard submit mine.py")
+    mine = load_file(written(tmp_path_factory.mktemp("own"), GOOD)).submission()
+    home, document = enter(mine, SMALL, make_contestant, folder, command="llmqgym leaderboard submit mine.py")
     write_table(folder)
     return folder, home, document
 
@@ -110,10 +110,10 @@ def test_an_altered_result_is_found(entries, tmp_path):
 
 def test_another_file_of_the_name_is_refused_and_the_same_goes_on(entries, tmp_path):
     folder, home, document = entries
-    other = load_file(written(tmp_path, GOOD + "\n# another\n"))
+    other = load_file(written(tmp_path, GOOD + "\n# another\n")).submission()
     with pytest.raises(InputError, match="the entry of another file"):
         enter(other, SMALL, make_contestant, folder, command="")
-    same = load_file(written(tmp_path, GOOD, "same.py"))
+    same = load_file(written(tmp_path, GOOD, "same.py")).submission()
     before = {path: path.stat().st_mtime_ns for path in (home / "cells").iterdir()}
     again = enter(same, SMALL, make_contestant, folder, command=document["command"])[1]
     assert {path: path.stat().st_mtime_ns for path in (home / "cells").iterdir()} == before
@@ -123,7 +123,7 @@ def test_another_file_of_the_name_is_refused_and_the_same_goes_on(entries, tmp_p
 @pytest.mark.skipif(not COMPILED, reason=SLOW)
 def test_a_rehearsal_is_on_development_seeds(tmp_path):
     suite = replace(SMALL, scenarios=("chat",))
-    document = rehearse(load_file(written(tmp_path, GOOD)), suite, make_contestant, tmp_path / "try")
+    document = rehearse(load_file(written(tmp_path, GOOD)).submission(), suite, make_contestant, tmp_path / "try")
     assert set(document["seeds"]) < set(DEVELOPMENT_SEEDS)
 
 
@@ -184,14 +184,14 @@ FAULTS = {
 def test_the_trial_finds(fault, tmp_path):
     text, message = FAULTS[fault]
     with pytest.raises(InputError, match=message):
-        try_out(load_file(written(tmp_path, text)).policy)
+        try_out(load_file(written(tmp_path, text)).submission())
 
 
 @pytest.mark.skipif(not COMPILED, reason="nothing is compiled")
 def test_the_trial_finds_what_does_not_compile(tmp_path):
     text = GOOD.replace("return request.predicted_output_tokens", "return request.no_such_field")
     with pytest.raises(InputError, match="does not compile"):
-        try_out(load_file(written(tmp_path, text)).policy)
+        try_out(load_file(written(tmp_path, text)).submission())
 
 
 def test_the_command_says_that_it_runs_code(tmp_path):

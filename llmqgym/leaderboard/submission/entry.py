@@ -1,10 +1,9 @@
-"""An entry: a folder with a policy's file, its board on the test seeds, and what its author declared."""
+"""An entry: a folder with a policy's or an agent's files, its board on the test seeds, and what its author declared."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,9 @@ from llmqgym.errors import InputError
 from llmqgym.files import atomic_bytes, make_folder, write_json
 from llmqgym.leaderboard.contestant import MakeContestant
 from llmqgym.leaderboard.make import Maker
-from llmqgym.leaderboard.submission.policy_file import DEVELOPMENT_SEEDS, PREFIX, PolicyFile
+from llmqgym.leaderboard.plan import plan_of
+from llmqgym.leaderboard.submission.about import DEVELOPMENT_SEEDS
+from llmqgym.leaderboard.submission.submitted import Submission
 from llmqgym.leaderboard.submission.trial import try_out
 from llmqgym.leaderboard.suite import Suite
 from llmqgym.leaderboard.work import Piece
@@ -24,25 +25,22 @@ ENTRY = "entry.json"
 MakeIn = Callable[..., Any]
 
 
-def name_of(file: PolicyFile) -> str:
-    """A policy's name as a folder's. Raises InputError for one that leaves nothing."""
-    name = re.sub(r"[^a-z0-9.+-]+", "-", file.policy.name.lower()).strip("-.")
-    if not name:
-        raise InputError(f"the policy's name {file.policy.name!r} makes no folder: use letters and digits.")
-    return name
-
-
 def rehearse(
-    file: PolicyFile, suite: Suite, make_in: MakeIn, folder: str | Path, on_piece: Callable[[Piece], None] | None = None
+    submission: Submission,
+    suite: Suite,
+    make_in: MakeIn,
+    folder: str | Path,
+    on_piece: Callable[[Piece], None] | None = None,
 ) -> dict[str, Any]:
-    """The board's document of a policy on the development seeds, made in `folder`; no entry. Raises InputError."""
-    try_out(file.policy)
+    """The board's document of a submission on the development seeds, made in `folder`; no entry. Raises InputError."""
     suite = dataclasses.replace(suite, first_seed=DEVELOPMENT_SEEDS.start)
-    return _make(file, suite, make_in, Path(folder), on_piece, "").document
+    _check_place(submission, suite, make_in)
+    try_out(submission)
+    return _make(submission, suite, make_in, Path(folder), on_piece, "")
 
 
 def enter(
-    file: PolicyFile,
+    submission: Submission,
     suite: Suite,
     make_in: MakeIn,
     folder: str | Path,
@@ -50,18 +48,20 @@ def enter(
     command: str,
     on_piece: Callable[[Piece], None] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Try the policy out, run it and the reference on the suite, and add folder/NAME: its path, the board's document.
+    """Try the submission out, run it and the reference on the suite, and add folder/NAME: its path, the board's
+    document.
 
     `make_in` is importable by name: make_in(spec, folder=..) makes contestants from files in a folder, in other
-    processes too. An interrupted entry goes on when it is entered again. Raises InputError for a policy that its trial
-    finds at fault, and for a name that another file has taken; OutputError.
+    processes too. An interrupted entry goes on when it is entered again. Raises InputError for one that its trial finds
+    at fault, that needs what no scenario has, and whose name another file has taken; OutputError.
     """
-    home = Path(folder) / name_of(file)
-    _check_free(home, file)
-    try_out(file.policy)
-    made = _make(file, suite, make_in, home, on_piece, command)
-    write_json(home / ENTRY, made.entry())
-    return home, made.document
+    home = Path(folder) / submission.stem
+    _check_free(home, submission)
+    _check_place(submission, suite, make_in)
+    try_out(submission)
+    document = _make(submission, suite, make_in, home, on_piece, command)
+    write_json(home / ENTRY, _entry(submission, suite, document))
+    return home, document
 
 
 def read_entry(folder: str | Path) -> dict[str, Any]:
@@ -71,59 +71,43 @@ def read_entry(folder: str | Path) -> dict[str, Any]:
         entry = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): name the folder of an entry.") from error
-    if (
-        not isinstance(entry, dict)
-        or not isinstance(entry.get("sha256"), str)
-        or not isinstance(entry.get("file"), str)
-    ):
+    if not isinstance(entry, dict) or not isinstance(entry.get("sha256"), dict):
         raise InputError(f"{path} is no entry: enter the policy again.")
     return entry
 
 
-@dataclasses.dataclass(frozen=True)
-class _Made:
-    """A board of one policy and the reference."""
-
-    file: PolicyFile
-    spec: str
-    suite: Suite
-    document: dict[str, Any]
-
-    def entry(self) -> dict[str, Any]:
-        """What is worth knowing without reading the board."""
-        row = next(each for each in self.document["overall"] if each["policy"] == self.spec)
-        return {
-            "name": self.file.policy.name,
-            "file": self.spec.removeprefix(PREFIX),
-            "sha256": self.file.sha256,
-            "about": dataclasses.asdict(self.file.about),
-            "settings": self.file.policy.settings(),
-            "oracle": self.file.policy.oracle,
-            "suite": self.suite.name,
-            "seeds": self.document["seeds"],
-            "overall": row,
-            **{name: self.document[name] for name in ("version", "dynamics", "commit", "command", "versions")},
-        }
+def _entry(submission: Submission, suite: Suite, document: dict[str, Any]) -> dict[str, Any]:
+    """What is worth knowing without reading the board."""
+    return {
+        "name": submission.name,
+        "sha256": submission.digests,
+        "about": dataclasses.asdict(submission.about),
+        "settings": submission.contestant.settings(),
+        "oracle": submission.contestant.oracle,
+        "suite": suite.name,
+        "seeds": document["seeds"],
+        "overall": next(each for each in document["overall"] if each["policy"] == submission.spec),
+        **{name: document[name] for name in ("version", "dynamics", "commit", "command", "versions")},
+    }
 
 
 def _make(
-    file: PolicyFile,
+    submission: Submission,
     suite: Suite,
     make_in: MakeIn,
     home: Path,
     on_piece: Callable[[Piece], None] | None,
     command: str,
-) -> _Made:
-    """With a copy of the file in the folder, which is what runs: the entry needs nothing from outside."""
+) -> dict[str, Any]:
+    """The document of its board, with copies of its files in the folder, which are what runs: the entry needs nothing
+    from outside."""
     make_folder(home)
-    copy = f"{name_of(file)}.py"
-    content = file.path.read_bytes()
-    with atomic_bytes(home / copy) as written:
-        written.write(content)
-    spec = PREFIX + copy
-    maker = Maker(dataclasses.replace(suite, policies=(spec,)), contestants_in(make_in, home), home)
+    for name, content in submission.files.items():
+        with atomic_bytes(home / name) as written:
+            written.write(content)
+    maker = Maker(dataclasses.replace(suite, policies=(submission.spec,)), contestants_in(make_in, home), home)
     maker.run(on_piece=on_piece)
-    return _Made(file, spec, suite, maker.write(command))
+    return maker.write(command)
 
 
 def contestants_in(make_in: MakeIn, folder: str | Path) -> MakeContestant:
@@ -131,8 +115,22 @@ def contestants_in(make_in: MakeIn, folder: str | Path) -> MakeContestant:
     return partial(make_in, folder=str(folder))
 
 
-def _check_free(home: Path, file: PolicyFile) -> None:
-    if (home / ENTRY).exists() and read_entry(home)["sha256"] != file.sha256:
+def _check_free(home: Path, submission: Submission) -> None:
+    if (home / ENTRY).exists() and read_entry(home)["sha256"] != submission.digests:
         raise InputError(
-            f"{home} is the entry of another file: name the policy otherwise, or delete that folder if it is yours."
+            f"{home} is the entry of another file: give {submission.name!r} another name, or delete that folder if it "
+            "is yours."
+        )
+
+
+def _check_place(submission: Submission, suite: Suite, make_in: MakeIn) -> None:
+    """Raises InputError where the contestant would stay out of every scenario."""
+    own = submission.contestant
+    plan = plan_of(
+        dataclasses.replace(suite, policies=(own.spec,)), lambda spec: own if spec == own.spec else make_in(spec)
+    )
+    reasons = [plan.skipped.get((arena.name, own.spec)) for arena in plan.arenas]
+    if all(reasons):
+        raise InputError(
+            f"{submission.name!r} {reasons[0]}; so it is in every scenario of the suite {suite.name!r}: choose another."
         )

@@ -34,19 +34,34 @@ def entries_in(folder: str | Path) -> list[Path]:
 
 def code_of(home: Path) -> list[Path]:
     """The files of code that replaying the board in `home` runs. Raises InputError where one is missing, or where the
-    board is an entry and its file is not what was entered."""
-    specs = read_document(home)["settings"].get("policies") or []
-    files = [find_file(spec, home) for spec in specs if isinstance(spec, str) and spec.startswith(PREFIX)]
-    for path in files:
-        if not path.is_file():
-            raise InputError(f"{path} is missing: the board cannot be replayed without it.")
+    board is an entry and a file of it, code or not, is not what was entered."""
+    specs = [spec for spec in read_document(home)["settings"].get("policies") or [] if isinstance(spec, str)]
     if (home / ENTRY).is_file():
-        wanted = read_entry(home)["sha256"]
-        for path in files:
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            if digest != wanted:
-                raise InputError(f"{path} is not the file that was entered: its SHA-256 is {digest}, not {wanted}.")
+        _check_entered(home, specs)
+    files = [find_file(spec, home) for spec in specs if spec.startswith(PREFIX)]
+    for path in files:
+        _check_there(path)
     return files
+
+
+def _check_entered(home: Path, specs: list[str]) -> None:
+    """Raises InputError unless the board is of the entry's files, as they were entered."""
+    entered = read_entry(home)["sha256"]
+    for name, wanted in entered.items():
+        _check_there(home / name)
+        digest = hashlib.sha256((home / name).read_bytes()).hexdigest()
+        if digest != wanted:
+            raise InputError(f"{home / name} is not the file that was entered: its SHA-256 is {digest}, not {wanted}.")
+    for spec in specs:
+        if spec.partition(":")[2] not in entered:
+            raise InputError(
+                f"{home} is the entry of {', '.join(entered)}, and its board is of {spec!r}: enter it again."
+            )
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path} is missing: the board cannot be replayed without it.")
 
 
 def write_table(folder: str | Path) -> Path:

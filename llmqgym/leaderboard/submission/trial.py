@@ -1,4 +1,4 @@
-"""Trial: a policy on a few small servers, to find what would make its results no results."""
+"""Trial: a contestant on a few small servers, to find what would make its results no results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import numpy as np
 from llmqgym.config import ServerConfig
 from llmqgym.errors import InputError
 from llmqgym.kernel.compile import HookError
+from llmqgym.leaderboard.contestant import Contestant
 from llmqgym.leaderboard.measured import digest
-from llmqgym.policy import Policy
-from llmqgym.run import RunResult, simulate
+from llmqgym.leaderboard.submission.submitted import Submission
+from llmqgym.run import RunResult
+from llmqgym.scenario import DEFAULT_SCENARIO, load_scenario
 from llmqgym.workload.generate import poisson_lognormal
 from llmqgym.workload.workload import Workload
 
@@ -27,27 +29,26 @@ _SERVERS = (
 _UNTIL_S = 3_600.0
 
 
-def try_out(policy: Policy) -> None:
-    """Run the policy both ways: as the kernel jumps, and step by step.
+def try_out(submission: Submission) -> None:
+    """Run the contestant both ways: as the kernel jumps, and step by step.
 
     Raises InputError where a hook does not compile, where `wake` promises too much (jumping is not stepping),
     and where nothing is ever served.
     """
+    contestant, name = submission.contestant, submission.name
     for place, server in enumerate(_SERVERS):
         workload = _workload(place)
         try:
-            jumped, stepped = (_run(workload, policy, server, step_by_step=step) for step in (False, True))
+            jumped, stepped = (_run(workload, contestant, server, step_by_step=step) for step in (False, True))
         except HookError as error:
-            raise InputError(f"policy {policy.name!r}: {error}") from error
+            raise InputError(f"{name!r}: {error}") from error
         if digest(jumped.departures) != digest(stepped.departures):
             raise InputError(
-                f"policy {policy.name!r} decides otherwise where the kernel jumps than where it steps through all "
+                f"{name!r} decides otherwise where the kernel jumps than where it steps through all "
                 "iterations: its wake promises too much, or a hook writes where it may not (docs/write_a_policy.md)."
             )
         if jumped.summary["num_finished"] == 0:
-            raise InputError(
-                f"policy {policy.name!r} has finished none of {_NUM_REQUESTS} requests in an hour: it admits nobody."
-            )
+            raise InputError(f"{name!r} has finished none of {_NUM_REQUESTS} requests in an hour: it admits nobody.")
 
 
 def _workload(seed: int) -> Workload:
@@ -60,7 +61,6 @@ def _workload(seed: int) -> Workload:
     return replace(made, requests=requests)
 
 
-def _run(workload: Workload, policy: Policy, server: ServerConfig, *, step_by_step: bool) -> RunResult:
-    return simulate(
-        workload, policy=policy, server=server, predictor=_PREDICTOR, step_by_step=step_by_step, until_s=_UNTIL_S
-    )
+def _run(workload: Workload, contestant: Contestant, server: ServerConfig, *, step_by_step: bool) -> RunResult:
+    scenario = replace(load_scenario(DEFAULT_SCENARIO), server=server, predictor=_PREDICTOR)
+    return contestant.run(workload, scenario, step_by_step=step_by_step, until_s=_UNTIL_S)
