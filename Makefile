@@ -55,10 +55,10 @@ test-gymnasium: $(GYMNASIUMS:%=$(VENV)/gymnasium-%/.installed) ## the environmen
 	for version in $(GYMNASIUMS); do $(VENV)/gymnasium-$$version/bin/python -m pytest -q -n 2 -m "not slow" \
 		tests/env/test_env.py tests/env/test_vector.py tests/env/test_wrappers.py || exit 1; done
 
-test-ray: ## the leaderboard on a local Ray cluster of two workers, in a venv of its own
+test-ray: ## the leaderboard and training runs on a local Ray cluster of two workers, in a venv of its own
 	python3 -m venv $(RAY)
-	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,cluster]"
-	RAY_AUTH_MODE=disabled $(RAY)/bin/python -m pytest -q tests/leaderboard/test_ray.py
+	$(RAY)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,cluster,train]"
+	RAY_AUTH_MODE=disabled $(RAY)/bin/python -m pytest -q tests/leaderboard/test_ray.py tests/agents/test_ray.py
 
 check: $(DEV) ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff check .

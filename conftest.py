@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 #: Of `agents`, what trains; what plays needs no extra.
 _TRAINS = (
-    "board", "checkpoint", "cloning", "evaluation", "from_torch", "making", "mixture", "networks",
-    "policy", "ppo", "rollout_buffer", "shipping", "training",
+    "board", "checkpoint", "cloning", "evaluation", "from_torch", "jobs", "making", "mixture", "networks",
+    "policy", "ppo", "rollout_buffer", "shipping", "telling", "training",
 )  # fmt: skip
 _NEED_TRAIN = ["llmqgym/sb3.py", *(f"agents/{name}.py" for name in _TRAINS)]
 collect_ignore = [] if find_spec("stable_baselines3") else _NEED_TRAIN

@@ -64,6 +64,8 @@ class Board:
             if name in model.statistics:
                 self._writer.add_scalar(f"learning/{name}", model.statistics[name], steps)
         self._writer.add_scalar("learning/decisions_per_s", run.rate_per_s, steps)
+        if run.config.stages:
+            self._writer.add_scalar("learning/stage", run.stage, steps)
         buffer = model.rollout_buffer
         self._writer.add_scalar("episodes/kv_used", float(buffer.observations[:, :, 0].mean()), steps)
         for name in _EPISODES:
@@ -82,6 +84,7 @@ class Board:
                 self._writer.add_scalar(f"{part} against {spec}/mean_e2e_share", ratio, steps)
                 self._writer.add_scalar(f"{part} against {spec}/low", low, steps)
                 self._writer.add_scalar(f"{part} against {spec}/high", high, steps)
+        self._writer.add_scalar("kept/num_decisions", run.kept["steps"], steps)
         self._put_baselines(run, steps)
         if steps > 0:
             self._put_picture(run)
@@ -93,8 +96,8 @@ class Board:
             name: value for name, value in dataclasses.asdict(run.config.learning).items() if value is not None
         }  # fmt: skip
         plain |= {"hidden": run.config.network.hidden, "network": run.config.network.name, "seed": run.config.seed}
-        last = run.curve[-1]["figures"]
-        came = {f"hparam/{part}_mean_e2e_s": float(np.mean(found["mean_e2e_s"])) for part, found in last.items()}
+        kept = run.kept["figures"]
+        came = {f"hparam/{part}_mean_e2e_s": float(np.mean(found["mean_e2e_s"])) for part, found in kept.items()}
         self._writer.add_hparams(plain, came, run_name="hparams")
         self._flush()
         for writer in (self._writer, *self._beside.values()):

@@ -41,10 +41,15 @@ def write_checkpoint(run: Path, learner: dict[str, Any], state: dict[str, Any]) 
             shutil.rmtree(old)
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether there is one to go on from."""
+    return (run / _LATEST).is_dir()
+
+
 def read_checkpoint(run: Path, device: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """(learner, state) of the latest one. Raises InputError where there is none."""
     folder = run / _LATEST
-    if not folder.is_dir():
+    if not has_checkpoint(run):
         raise InputError(f"{run} has no checkpoint: name the folder of a run that train.py has begun.")
     learner = torch.load(folder / _NAMES[0], map_location=device, weights_only=True)
     with np.load(folder / _NAMES[1], allow_pickle=False) as arrays:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from agents.inference import CHOOSERS
+from agents.looks import FIGURES_TO_KEEP_BY
+from agents.trained_agent import View
 from llmqgym.checks import check_count, check_real
 from llmqgym.env.config import EnvConfig, make_config
 from llmqgym.errors import InputError, unknown
@@ -16,7 +19,10 @@ from llmqgym.toml import read_toml
 
 #: Seeds of held-out requests: what agents are measured on. Training never draws from them.
 FIRST_HELD_OUT_SEED = 900_000_000
+MAX_HELD_OUT_SEEDS = 10_000
 _SEEDS_OF_A_RUN = 100_000
+KEPT = ("best", "last")
+_SHOWN = (*(each.name for each in dataclasses.fields(View)), "waiting_fields", "running_fields", "action", "miss")
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,17 @@ class Part:
     reward_scale: float = 1.0  # by which its rewards are multiplied
     time_scale: float = 1.0  # by which its seconds are multiplied before they discount
     baselines: tuple[str, ...] = ()  # measured beside the agent, in place of those of [evaluation]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """From a point of the run on: other settings of training. The held-out requests stay as they are."""
+
+    from_share: float = 0.0  # of the run's decisions
+    env: dict[str, Any] = field(default_factory=dict)  # in place of those of [env] and of the part
+
+    def __post_init__(self) -> None:
+        check_real("stage from_share", self.from_share, 0.0, 0.999)
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,7 @@ class LearningConfig:
     max_grad_norm: float = 0.5
     reward_scale: float = 1.0
     values_only: int = 0  # updates at the beginning that leave the policy as it is
+    reference: str | None = None  # a baseline whose reward for the same requests is taken away from the agent's
 
     def __post_init__(self) -> None:
         check_real("entropy_moves_from", self.entropy_moves_from, 0.0, 0.999)
@@ -97,6 +115,17 @@ class EvaluationConfig:
     num_seeds: int = 10
     num_requests: int = 2000
     baselines: tuple[str, ...] = ("vllm", "spjf")
+    keep: str = "best"  # which look's weights are shipped: those of the best one, or of the last
+    figure: str = "mean_e2e_s"  # by which looks are compared, beside the best baseline
+
+    def __post_init__(self) -> None:
+        if self.keep not in KEPT:
+            raise unknown("evaluation keep", self.keep, KEPT)
+        if self.figure not in FIGURES_TO_KEEP_BY:
+            raise unknown("evaluation figure", self.figure, FIGURES_TO_KEEP_BY)
+        check_count("evaluation every", self.every, 2**40)
+        check_count("evaluation num_seeds", self.num_seeds, MAX_HELD_OUT_SEEDS)
+        check_count("evaluation num_requests", self.num_requests, 10**6)
 
 
 @dataclass(frozen=True)
@@ -107,6 +136,7 @@ class AgentConfig:
     summary: str = ""
     env: dict[str, Any] = field(default_factory=dict)
     parts: tuple[Part, ...] = ()
+    stages: tuple[Stage, ...] = ()
     num_envs: int = 128
     copies: int = 1
     total_steps: int = 5_000_000
@@ -129,6 +159,28 @@ class AgentConfig:
                 self._env_config(settings)
             except InputError as error:
                 raise InputError(f"[env] of {name}: {error}") from error
+        self._check_stages()
+
+    def _check_stages(self) -> None:
+        """They come in their order, have seeds of their own, and show the agent what it is shown elsewhere."""
+        begins = [stage.from_share for stage in self.stages]
+        if any(later <= earlier for earlier, later in itertools.pairwise(begins)):
+            raise InputError(f"from_share of the stages is {begins}: give them in their order, each larger.")
+        most = _SEEDS_OF_A_RUN // (len(self.stages) + 1)
+        if self.stages:
+            check_count(f"num_envs with {len(self.stages)} stages", self.num_envs, most)
+        for number in range(1, len(self.stages) + 1):
+            for name, settings in self.training_settings(number).items():
+                try:
+                    found = _shown(self._env_config(settings))
+                except InputError as error:
+                    raise InputError(f"stage {number}, {name}: {error}") from error
+                for key, value in _shown(self._env_config(self.env_settings[name])).items():
+                    if value != found[key]:
+                        raise InputError(
+                            f"stage {number}, {name}: {key} is {found[key]!r} and in [env] {value!r}: an agent is "
+                            "shown and asked the same from beginning to end, take it out of the stage."
+                        )
 
     def _env_config(self, settings: dict[str, Any]) -> EnvConfig:
         return make_config(**settings, observation="flat")
@@ -144,13 +196,31 @@ class AgentConfig:
         }
 
     @property
+    def baselines_beside(self) -> dict[str, tuple[str, ...]]:
+        """Specs of the baselines that the agent is measured beside, by part."""
+        parts = self.parts or (Part(),)
+        return {
+            name: part.baselines or self.evaluation.baselines
+            for name, part in zip(self.env_settings, parts, strict=True)
+        }
+
+    def stage_at(self, share: float) -> int:
+        """The number of the stage after a share of the run; 0: none has begun."""
+        return sum(stage.from_share <= share for stage in self.stages)
+
+    def training_settings(self, stage: int) -> dict[str, dict[str, Any]]:
+        """`env_settings` as they are in a stage."""
+        other = self.stages[stage - 1].env if stage else {}
+        return {name: {**settings, **other} for name, settings in self.env_settings.items()}
+
+    @property
     def first_config(self) -> EnvConfig:
         """Of the first part; the layout of all is the same."""
         return self._env_config(next(iter(self.env_settings.values())))
 
     @property
     def training_seed(self) -> int:
-        """Of the first server; the others have the next ones."""
+        """Of the first server; the others have the next ones, and each stage those after."""
         return self.seed * _SEEDS_OF_A_RUN
 
     def replaced(self, **settings: Any) -> AgentConfig:
@@ -160,6 +230,11 @@ class AgentConfig:
     def document(self) -> dict[str, Any]:
         """As plain dicts, for a file; `agent_config` reads it."""
         return dataclasses.asdict(self)
+
+
+def _shown(config: EnvConfig) -> dict[str, Any]:
+    """What determines what an agent is shown, and how it is asked."""
+    return {name: getattr(config, name) for name in _SHOWN}
 
 
 def held_out_seeds(num: int) -> list[int]:
@@ -182,7 +257,7 @@ def read_agent_config(path: str | Path) -> AgentConfig:
 
 
 def _from_here(file: Path, document: dict[str, Any]) -> dict[str, Any]:
-    for section in (document, *document.get("parts", ())):
+    for section in (document, *document.get("parts", ()), *document.get("stages", ())):
         env = section.get("env") if isinstance(section, dict) else None
         if isinstance(env, dict) and isinstance(env.get("config"), str):
             env["config"] = str(file.parent / env["config"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,15 +12,21 @@ from agents.layout import Layout
 from agents.mixture import MixedVecEnv
 from agents.policy import SchedulingPolicy
 from agents.ppo import TimedPPO
+from llmqgym.env.wrappers import VectorDifferenceToReference
+from llmqgym.policy import Policy
 from llmqgym.sb3 import SB3VecEnv, make_sb3_vec_env
 
 
-def make_env(config: AgentConfig) -> SB3VecEnv | MixedVecEnv:
-    """The training environment; its first reset is seeded."""
-    settings = list(config.env_settings.values())
+def make_env(config: AgentConfig, stage: int = 0, reference: Policy | None = None) -> SB3VecEnv | MixedVecEnv:
+    """The training environment of a stage (0: before all); its first reset is seeded. Rewards are differences to
+    those of a `reference`. Raises InputError."""
+    settings = list(config.training_settings(stage).values())
     num = config.num_envs // len(settings)
+    wrap = None if reference is None else functools.partial(VectorDifferenceToReference, policy=reference)
     made = [
-        make_sb3_vec_env(each, num, copies=config.copies, **{"num_requests": 2000} | each, observation="flat")
+        make_sb3_vec_env(
+            each, num, copies=config.copies, wrap=wrap, **{"num_requests": 2000} | each, observation="flat"
+        )
         for each in settings
     ]
     env: SB3VecEnv | MixedVecEnv = made[0]
@@ -27,7 +34,7 @@ def make_env(config: AgentConfig) -> SB3VecEnv | MixedVecEnv:
         env = MixedVecEnv(
             made, [part.reward_scale for part in config.parts], [part.time_scale for part in config.parts]
         )  # fmt: skip
-    env.seed(config.training_seed)
+    env.seed(config.training_seed + stage * config.num_envs)
     return env
 
 

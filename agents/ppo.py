@@ -91,6 +91,7 @@ class TimedPPO(MaskablePPO):
         self._last_obs = self.env.reset()  # type: ignore[assignment]
         self._last_episode_starts = np.ones(self.n_envs, np.bool_)
         self.clocks_s[:], self.episodes[:] = 0.0, 0
+        self.rollout_buffer.rate_per_s = None  # that of other traffic, if there has been any
 
     def set_progress(self, remaining: float) -> None:
         """How much of the run remains, 1 to 0: schedules follow it."""
@@ -290,7 +291,8 @@ class TimedPPO(MaskablePPO):
         change = found.gather(1, data["actions"].unsqueeze(-1))[:, 0] - data["log_probs"]
         ratio = change.exp()
         gain = data["advantages"]
-        gain = (gain - gain.mean()) / (gain.std() + 1e-8)
+        spread = gain.std() if len(gain) > 1 else torch.zeros_like(gain)  # of what is left over, one decision may be
+        gain = (gain - gain.mean()) / (spread + 1e-8)
         clip = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         surrogate = torch.min(ratio * gain, ratio.clamp(1.0 - clip, 1.0 + clip) * gain).mean()
         entropy = -(found.exp() * logs).sum(-1).mean()

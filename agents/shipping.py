@@ -18,9 +18,11 @@ from llmqgym.machine import machine
 _POINTS = 40
 
 
-def agent_of(run: Run) -> TrainedAgent:
-    """The agent of a run as it is now."""
+def agent_of(run: Run, keep: str | None = None) -> TrainedAgent:
+    """The agent of a run: that of the look that it keeps, or of the "best" or the "last"."""
     config = run.config
+    which = keep or config.evaluation.keep
+    look = run.look(which)
     training = Training(
         scenario=", ".join(config.env_settings),
         command=command_of(run),
@@ -33,12 +35,12 @@ def agent_of(run: Run) -> TrainedAgent:
     )
     return TrainedAgent(
         config.name,
-        brain_of(run.model.policy.network),
+        brain_of(run.network_of(which)),
         View.of(config.first_config),
         training,
         config.summary,
-        tuple(curve_of(run)),
-        evaluation_of(run),
+        tuple(curve_of(run, look)),
+        evaluation_of(run, look),
     )
 
 
@@ -50,30 +52,33 @@ def command_of(run: Run) -> str:
     return shlex.join(words)
 
 
-def curve_of(run: Run) -> list[dict[str, Any]]:
-    """Mean E2E over the held-out seeds by part, at some of the evaluations and the last."""
+def curve_of(run: Run, look: dict[str, Any]) -> list[dict[str, Any]]:
+    """Mean E2E over the held-out seeds by part, at some of the looks, the one at hand and the last among them."""
     every = -(-len(run.curve) // _POINTS)
-    kept = [point for place, point in enumerate(run.curve) if place % every == 0 or point is run.curve[-1]]
+    wanted = (look, run.curve[-1])
+    chosen = [
+        point for place, point in enumerate(run.curve) if place % every == 0 or any(point is each for each in wanted)
+    ]
     return [
         {
             "num_decisions": point["steps"],
             "wall_s": point["wall_s"],
             "mean_e2e_s": {part: float(np.mean(found["mean_e2e_s"])) for part, found in point["figures"].items()},
         }
-        for point in kept
+        for point in chosen
     ]
 
 
-def evaluation_of(run: Run) -> dict[str, Any]:
-    """The agent's last figures by part, means over the held-out seeds, and those of the baselines beside it."""
-    last = run.curve[-1]["figures"]
+def evaluation_of(run: Run, look: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a look by part, means over the held-out seeds, and those of the baselines."""
     found: dict[str, Any] = {}
     for part, held_out in run.held_out.items():
         found[part] = {
+            "num_decisions": look["steps"],
             "num_seeds": len(held_out.seeds),
             "first_seed": held_out.seeds[0],
             "num_requests": held_out.num_requests,
-            "agent": {figure: float(np.mean(values)) for figure, values in last[part].items()},
+            "agent": {figure: float(np.mean(values)) for figure, values in look["figures"][part].items()},
         } | {
             spec: {figure: measured.mean(figure) for figure in measured.figures}
             for spec, measured in run.baselines[part].items()

@@ -6,6 +6,7 @@ TensorBoard reads. Whoever wants to hear of it passes a `Listener`.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -20,7 +21,9 @@ from agents.checkpoint import read_checkpoint, write_checkpoint
 from agents.cloning import Cloning, clone
 from agents.config import AgentConfig
 from agents.evaluation import HeldOut, Measured
+from agents.looks import Figures, score
 from agents.making import make_env, make_held_out, make_model
+from agents.networks import FlatMLP, Scorer
 from agents.teachers import make_teacher
 from llmqgym import __version__
 from llmqgym.errors import InputError
@@ -29,6 +32,7 @@ from llmqgym.kernel import tables
 from llmqgym.policy import Policy
 
 _CONFIG, _CURVE = "config.json", "curve.json"
+_CHECKPOINT = 2  # counts what has been added to it
 
 
 class Listener(Protocol):
@@ -36,6 +40,9 @@ class Listener(Protocol):
 
     def begun(self, run: Run) -> None:
         """Everything is made, nothing done."""
+
+    def resumed(self, run: Run) -> None:
+        """The same, from a checkpoint."""
 
     def cloned(self, run: Run, curves: dict[str, list[float]]) -> None:
         """The teacher has been imitated."""
@@ -62,29 +69,46 @@ class Run:
         self.config, self.folder, self.device = config, folder, device
         torch.manual_seed(config.seed)
         np.random.seed(config.seed)  # noqa: NPY002 - SB3 draws from it
-        self.env = make_env(config)
+        spec = config.learning.reference
+        self._reference = None if spec is None else make_policy(spec)
+        self.stage = config.stage_at(0.0)
+        self.env = make_env(config, self.stage, self._reference)
         self.model = make_model(config, self.env, device)
         self.held_out: dict[str, HeldOut] = make_held_out(config)
         self.curve: list[dict[str, Any]] = []
+        self.best = 0  # place in the curve
+        self.best_weights: dict[str, torch.Tensor] = {}
         self.num_updates = 0
         self.wall_s = 0.0
         self.rate_per_s = 0.0
         self.baselines = self._measure_baselines(make_policy)
 
     def _measure_baselines(self, make_policy: Callable[[str], Policy]) -> dict[str, dict[str, Measured]]:
-        parts = {name: part.baselines for name, part in zip(self.held_out, self.config.parts, strict=False)}
         return {
-            name: {
-                spec: held_out.baseline(make_policy(spec))
-                for spec in parts.get(name) or self.config.evaluation.baselines
-            }
-            for name, held_out in self.held_out.items()
+            name: {spec: self.held_out[name].baseline(make_policy(spec)) for spec in specs}
+            for name, specs in self.config.baselines_beside.items()
         }
 
     @property
     def steps_an_update(self) -> int:
         """Decisions."""
         return self.config.num_envs * self.config.learning.num_steps
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The look whose weights the configuration says are the run's agent."""
+        return self.look(self.config.evaluation.keep)
+
+    def look(self, which: str) -> dict[str, Any]:
+        """The "best" or the "last"."""
+        return self.curve[self.best if which == "best" else -1]
+
+    def network_of(self, which: str) -> Scorer | FlatMLP:
+        """A network with the weights of the "best" look, or of the "last" update."""
+        network = copy.deepcopy(self.model.policy.network)
+        if which == "best":
+            network.load_state_dict(self.best_weights)
+        return network
 
     @property
     def is_done(self) -> bool:
@@ -124,7 +148,11 @@ class Run:
 
     def _update(self, listener: Listener) -> None:
         began_s = time.perf_counter()
-        self.model.set_progress(1.0 - self.model.num_timesteps / self.config.total_steps)
+        share = self.model.num_timesteps / self.config.total_steps
+        if self.config.stage_at(share) != self.stage:
+            self._enter(self.config.stage_at(share))
+            self.model.begin()
+        self.model.set_progress(1.0 - share)
         self.model.collect()
         self.model.train()
         self.num_updates += 1
@@ -135,6 +163,12 @@ class Run:
         if self.num_updates % self.config.evaluation.every == 0 or self.is_done:
             self._evaluate(listener)
         self.save()
+
+    def _enter(self, stage: int) -> None:
+        """The environment of a stage in place of the one at hand."""
+        self.env.close()
+        self.stage, self.env = stage, make_env(self.config, stage, self._reference)
+        self.model.set_env(self.env)
 
     def _evaluate(self, listener: Listener) -> None:
         self.model.policy.set_training_mode(False)
@@ -149,12 +183,30 @@ class Run:
                 },
             }
         )
+        self._compare_last()
         listener.evaluated(self, measured)
 
+    def _compare_last(self) -> None:
+        """Keep the weights if no look before the last was as good."""
+        last, figure = len(self.curve) - 1, self.config.evaluation.figure
+        now, before = (score(self.curve[place], self.others, figure) for place in (last, self.best))
+        if last == 0 or now < before:
+            self.best = last
+            state = self.model.policy.network.state_dict()
+            self.best_weights = {name: values.detach().cpu().clone() for name, values in state.items()}
+
+    @property
+    def others(self) -> dict[str, dict[str, Figures]]:
+        """The baselines' figures by part and spec."""
+        return {
+            part: {spec: measured.figures for spec, measured in found.items()} for part, found in self.baselines.items()
+        }
+
     def document(self) -> dict[str, Any]:
-        """The evaluations so far, and the baselines on the same requests."""
+        """The looks so far, which of them is kept, and the baselines on the same requests."""
         return {
             "curve": self.curve,
+            "kept": self.kept["steps"],
             "baselines": {
                 part: {
                     spec: {figure: values.tolist() for figure, values in each.figures.items()}
@@ -170,6 +222,7 @@ class Run:
         learner: dict[str, Any] = {
             "policy": model.policy.state_dict(),
             "optimizer": model.policy.optimizer.state_dict(),
+            "best": self.best_weights,
             "torch": torch.get_rng_state(),
         }
         if model.teacher is not None:
@@ -178,11 +231,13 @@ class Run:
             learner["cuda"] = torch.cuda.get_rng_state()
         state = {
             "version": version(),
+            "stage": self.stage,
             "env": self.env.state(),
             "model": model.state(),
             "num_updates": self.num_updates,
             "wall_s": self.wall_s,
             "curve": self.curve,
+            "best": self.best,
         }
         write_checkpoint(self.folder, learner, state)
         write_json(self.folder / _CURVE, self.document())
@@ -196,12 +251,15 @@ class Run:
             raise InputError(
                 f"{self.folder} was begun with another version of llmqgym: go on with that one, or begin anew."
             )
+        self.best, self.best_weights = state["best"], learner["best"]
         model.policy.load_state_dict(learner["policy"])
         model.policy.optimizer.load_state_dict(learner["optimizer"])
         if "teacher" in learner:
             model.set_teacher()
             assert model.teacher is not None
             model.teacher.load_state_dict(learner["teacher"])
+        if state["stage"] != self.stage:
+            self._enter(state["stage"])
         model.restore(state["model"], self.env.restore(state["env"]))
         self.num_updates, self.wall_s, self.curve = state["num_updates"], state["wall_s"], state["curve"]
         torch.set_rng_state(learner["torch"])
@@ -210,10 +268,10 @@ class Run:
 
 
 def version() -> str:
-    """Of the records that a server's state is made of, and their order."""
+    """Of what a checkpoint holds, and of the records that a server's state is made of, in their order."""
     records = [getattr(tables, name) for name in dir(tables)]
     described = [str(each.descr) for each in records if isinstance(each, np.dtype) and each.names]
-    return f"{__version__} {hashlib.sha256(' '.join(described).encode()).hexdigest()[:16]}"
+    return f"{__version__} {_CHECKPOINT} {hashlib.sha256(' '.join(described).encode()).hexdigest()[:16]}"
 
 
 def config_document(folder: Path) -> dict[str, Any]:

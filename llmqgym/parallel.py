@@ -10,11 +10,13 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import connection
 from typing import Any, TypeVar
 
 from llmqgym.errors import InputError
@@ -99,6 +101,76 @@ def each(
                 pool.shutdown(cancel_futures=True)
     except BrokenProcessPool as error:
         raise _broken(num) from error
+
+
+def each_apart(
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    processes: int = 1,
+    on_done: Callable[[int, Result | Exception], None] | None = None,
+) -> list[Result | Exception]:
+    """function(item) for each of the items, each in a process of its own, `processes` at a time, in their order.
+
+    What one of them raises, or a RuntimeError where its process was killed, stands in its place and ends no other;
+    `on_done` is told (place, result or error). For work that takes hours and keeps what it has done: when this process
+    is interrupted, theirs are killed. What is asked of `function` and of a script is as in `each`. Raises InputError
+    for less than one process.
+    """
+    if processes < 1:
+        raise InputError(f"processes is {processes}: give 1 or more.")
+    found: dict[int, Result | Exception] = {}
+    waiting = list(reversed(range(len(items))))
+    running: dict[Any, tuple[int, Any]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                place = waiting.pop()
+                process, results = _start_apart(function, items[place])
+                running[results] = place, process
+            for results in connection.wait(list(running)):
+                place, process = running.pop(results)
+                found[place] = _result_of(process, results)
+                if on_done is not None:
+                    on_done(place, found[place])
+    finally:
+        for _, process in running.values():
+            process.kill()
+            process.join()
+    return [found[place] for place in range(len(items))]
+
+
+def _start_apart(function: Callable[[Item], Result], item: Item) -> tuple[Any, Any]:
+    """(the process, the end of a pipe that its result will come out of)."""
+    context = multiprocessing.get_context("spawn")
+    results, to_results = context.Pipe(duplex=False)
+    process = context.Process(target=_run_apart, args=(to_results, function, item))
+    with out_of_reach_of_interrupts():
+        process.start()
+    to_results.close()  # the process has it, and nobody else: when it dies, the pipe ends
+    return process, results
+
+
+def _result_of(process: Any, results: Any) -> Any:
+    try:
+        found = results.recv()
+    except EOFError:
+        process.join()
+        found = RuntimeError(f"its process was ended from outside (exit code {process.exitcode})")
+    process.join()
+    results.close()
+    return found
+
+
+def _run_apart(to_results: Any, function: Callable[[Item], Result], item: Item) -> None:
+    """The life of a process of `each_apart`."""
+    watch_parent()
+    try:
+        to_results.send(function(item))
+    except InputError as error:
+        to_results.send(error)
+    except Exception:  # whatever it is, somebody may not be able to read it there
+        to_results.send(RuntimeError(traceback.format_exc()))
 
 
 def submit_all(

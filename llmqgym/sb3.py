@@ -77,7 +77,8 @@ class SB3VecEnv(VecEnv):
         servers = env.unwrapped
         if not isinstance(servers, LLMServerVectorEnv) or servers.metadata["autoreset_mode"] != AutoresetMode.SAME_STEP:
             raise InputError(f"{env} is no LLMServerVectorEnv with autoreset_mode=SAME_STEP: see make_sb3_vec_env.")
-        self.env, self._servers = env, servers
+        self.env: Any = env
+        self._servers = servers
         self._began_s = time.time()
         self._seeds: list[Any] = []
         self._seed: int | None = None
@@ -177,10 +178,10 @@ class SB3VecEnv(VecEnv):
 
     def state(self) -> dict[str, Any]:
         """Everything that the steps so far have made of the servers, copied: for `restore`. Raises InputError for
-        wrappers around the servers: what they remember is theirs."""
-        self._check_plain()
+        wrappers around them that have no `state` and `restore` of their own: what they remember is theirs."""
+        self._check_whole()
         return {
-            "servers": self._servers.state(),
+            "servers": self.env.state(),
             "returns": self._returns.copy(),
             "lengths": self._lengths.copy(),
             "dt_s": self.dt_s.copy(),
@@ -188,16 +189,19 @@ class SB3VecEnv(VecEnv):
 
     def restore(self, state: dict[str, Any]) -> Any:
         """Go on from the `state` of an environment of the same settings; returns the observations. Raises InputError
-        for wrappers around the servers."""
-        self._check_plain()
-        self._servers.restore(state["servers"])
+        as `state` does."""
+        self._check_whole()
+        self.env.restore(state["servers"])
         self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
         self.dt_s, self._seed = state["dt_s"].copy(), None
         return self._servers.servers.observations
 
-    def _check_plain(self) -> None:
-        if self.env is not self._servers:
-            raise InputError(f"{self.env} is a wrapper, whose state is not known: save servers without wrappers.")
+    def _check_whole(self) -> None:
+        env = self.env
+        while env is not self._servers:
+            if not hasattr(type(env), "restore"):
+                raise InputError(f"{env} is a wrapper, whose state is not known: save servers without it.")
+            env = env.env
 
     def get_images(self) -> Sequence[Any]:
         """A frame of every server, for `render`."""

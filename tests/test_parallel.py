@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from apart import say_and_wait, square
 from scipy import stats
 from typer.testing import CliRunner
 
@@ -24,7 +25,7 @@ from llmqgym.cli.app import app
 from llmqgym.errors import InputError
 from llmqgym.kernel.jit import COMPILED
 from llmqgym.metrics.across_runs import across_runs, spread
-from llmqgym.parallel import num_cpus, run_all
+from llmqgym.parallel import each_apart, num_cpus, run_all
 from llmqgym.policy import Policy
 from llmqgym.scenario import ScenarioConfig, load_scenario, with_settings, with_traffic
 
@@ -219,3 +220,31 @@ def test_simulate_runs_says_what_a_reader_must_know(tmp_path: Path) -> None:
 )
 def test_bad_arguments(args: list[str], message: str) -> None:
     assert message in refused(*args)
+
+
+def test_apart_what_fails_or_is_killed_stands_in_its_place() -> None:
+    told: dict[int, object] = {}
+    found = each_apart(square, [3, 13, 14, 15, 4], processes=2, on_done=told.__setitem__)
+    assert found == [told[place] for place in range(5)]
+    assert (found[0], found[4]) == (9, 16)
+    killed, refused, broken = found[1:4]
+    assert isinstance(killed, RuntimeError)
+    assert "exit code -9" in str(killed)
+    assert isinstance(refused, InputError)
+    assert str(refused) == "14 is out of bounds."
+    assert isinstance(broken, RuntimeError)
+    assert "ZeroDivisionError: by nought" in str(broken)
+    with pytest.raises(InputError, match="processes is 0"):
+        each_apart(square, [3], processes=0)
+
+
+def test_apart_an_interrupt_ends_those_who_run(tmp_path: Path) -> None:
+    def interrupt(place: int, result: object) -> None:
+        while not (tmp_path / "pid").is_file():
+            time.sleep(0.05)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        each_apart(say_and_wait, [tmp_path / "pid", None], processes=2, on_done=interrupt)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)

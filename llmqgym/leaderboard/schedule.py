@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from llmqgym.cluster import cluster
 from llmqgym.errors import InputError
 from llmqgym.leaderboard.contestant import MakeContestant
 from llmqgym.leaderboard.store import Store
@@ -61,13 +62,8 @@ def do_all_on_ray(
 ) -> None:
     """The same on a Ray cluster: the one at `address`, or one that is started here with `jobs` CPUs for as long as it
     takes. Only this process writes files: the workers may be on machines that share none. Raises InputError."""
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError('Ray is not installed: pip install "llmqgym[cluster]", or leave --ray out.') from error
     tell = on_piece or (lambda piece: None)
-    _start(ray, address, num_cpus() if jobs is None else jobs)
-    try:
+    with cluster(address, num_cpus() if jobs is None else jobs) as ray:
         on_worker = ray.remote(do)
         waiting, running = list(reversed(pieces)), dict[Any, Piece]()
         most = 2 * max(int(ray.cluster_resources().get("CPU", 1)), 1)
@@ -79,19 +75,6 @@ def do_all_on_ray(
             for each in done:
                 store.put(_result(ray, each))
                 tell(running.pop(each))
-    finally:
-        ray.shutdown()
-
-
-def _start(ray: Any, address: str | None, cpus: int) -> None:
-    where = {"address": address} if address else {"num_cpus": cpus, "include_dashboard": False}
-    try:
-        ray.init(**where, log_to_driver=False, logging_level="ERROR")
-    except Exception as error:  # Ray has no class of its own for what goes wrong here
-        raise InputError(
-            f"Ray {'cannot be joined at ' + address if address else 'did not start'} ({error}): try again when the "
-            "machine is less busy, check the address, or leave --ray out."
-        ) from error
 
 
 def _result(ray: Any, reference: Any) -> dict[str, Any]:

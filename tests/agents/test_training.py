@@ -17,10 +17,21 @@ pytest.importorskip("sb3_contrib", reason=WHY)
 from sb3_contrib import MaskablePPO  # noqa: E402
 
 from agents.checkpoint import read_checkpoint  # noqa: E402
-from agents.config import AgentConfig, CloningConfig, EvaluationConfig, LearningConfig, NetworkConfig  # noqa: E402
+from agents.config import (  # noqa: E402
+    AgentConfig,
+    CloningConfig,
+    EvaluationConfig,
+    LearningConfig,
+    NetworkConfig,
+    Stage,
+)
+from agents.evaluation import HeldOut, Measured  # noqa: E402
+from agents.from_torch import brain_of  # noqa: E402
 from agents.layout import Layout  # noqa: E402
 from agents.making import make_env, make_model  # noqa: E402
 from agents.policy import SchedulingPolicy  # noqa: E402
+from agents.policy_file import read_agent  # noqa: E402
+from agents.shipping import ship  # noqa: E402
 from agents.training import Run  # noqa: E402
 from baselines.registry import make_policy  # noqa: E402
 from llmqgym.errors import InputError  # noqa: E402
@@ -47,6 +58,8 @@ class Silent:
     """A listener that hears nothing."""
 
     def begun(self, run: Run) -> None: ...
+
+    def resumed(self, run: Run) -> None: ...
 
     def cloned(self, run: Run, curves: dict[str, list[float]]) -> None: ...
 
@@ -115,13 +128,21 @@ def small(tmp_path: Path, **settings: Any) -> AgentConfig:
     return AgentConfig("small", **(made | settings))
 
 
-def test_killed_and_resumed_is_straight_through_bit_for_bit(tmp_path: Path) -> None:
-    """Episodes end and begin, the teacher is held on to, the learning rates move."""
+LATER = Stage(0.25, {"randomise": {"rho": [0.2, 0.3]}, "num_requests": 20})
+
+
+@pytest.mark.parametrize("how", ["plain", "stages", "reference"])
+def test_killed_and_resumed_is_straight_through_bit_for_bit(how: str, tmp_path: Path) -> None:
+    """Episodes end and begin, the teacher is held on to, the learning rates move, the traffic changes."""
     config = small(tmp_path)
+    if how == "stages":
+        config = config.replaced(stages=(LATER, Stage(0.75)))
+    if how == "reference":
+        config = config.replaced(learning=dataclasses.replace(config.learning, reference="spjf"))
     straight = Run(config, tmp_path / "straight", make_policy)
     straight.start(Silent())
     straight.go_on(Silent())
-    assert straight.model.episodes.min() >= 1
+    assert straight.model.episodes.min() >= 1 or how == "stages"
 
     killed = Run(config, tmp_path / "killed", make_policy)
     killed.start(Silent())
@@ -131,7 +152,7 @@ def test_killed_and_resumed_is_straight_through_bit_for_bit(tmp_path: Path) -> N
     torch.manual_seed(999)
     resumed = Run(config, tmp_path / "killed", make_policy)
     resumed.restore()
-    assert resumed.num_updates == 3
+    assert (resumed.num_updates, resumed.stage) == (3, int(how == "stages"))
     resumed.go_on(Silent())
 
     assert resumed.model.num_timesteps == straight.model.num_timesteps == config.total_steps
@@ -144,6 +165,31 @@ def test_killed_and_resumed_is_straight_through_bit_for_bit(tmp_path: Path) -> N
         for point in each:
             del point["wall_s"]
     assert curves[0] == curves[1]
+
+
+def test_stages_change_the_traffic_and_nothing_else(tmp_path: Path) -> None:
+    config = small(tmp_path, stages=(LATER, Stage(0.75)))
+    run = Run(config, tmp_path / "run", make_policy)
+    seen, held_out = {}, run.held_out["kv-bound"]
+    run.start(Silent())
+    for update in range(8):
+        run.go_on(Silent(), num_updates=1)
+        drawn = [each["rho"] for each in run.env.get_attr("drawn")]
+        seen[update] = (run.stage, min(drawn), max(drawn), run.env.env.config.num_requests)
+    assert [seen[update][0] for update in range(8)] == [0, 0, 1, 1, 1, 1, 2, 2]
+    for stage, low, high, num_requests in seen.values():
+        least, most, wanted = (0.2, 0.3, 20) if stage == 1 else (0.5, 1.2, 30)
+        assert least <= low
+        assert high <= most
+        assert num_requests == wanted
+    assert run.held_out["kv-bound"] is held_out
+    assert held_out._env.config.scenario == config.first_config.scenario
+    drawn = []
+    for stage in (0, 2):  # the same settings, and other requests
+        env = make_env(config, stage)
+        env.reset()
+        drawn += [each["rho"] for each in env.get_attr("drawn")]
+    assert len(set(drawn)) == len(drawn) / config.copies
 
 
 def test_a_checkpoint_holds_no_code_and_there_is_always_a_whole_one(
@@ -169,6 +215,55 @@ def test_a_checkpoint_holds_no_code_and_there_is_always_a_whole_one(
             run.restore()
     with pytest.raises(InputError, match="no checkpoint"):
         read_checkpoint(tmp_path / "nowhere", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("keep", "figure"), [("best", "mean_e2e_s"), ("best", "requests_per_s"), ("last", "mean_e2e_s")]
+)
+def test_a_run_whose_later_looks_are_worse_ships_an_earlier_one(
+    keep: str, figure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second look of three is made the best; the weights are those that the policy had then, resumed or not."""
+    config = small(tmp_path, evaluation=EvaluationConfig(2, 2, 40, ("vllm",), keep, figure), total_steps=8 * 32 * 6)
+    factors = {0: 1.5, 2: 0.5, 4: 2.0, 6: 2.5}
+    play, weights = HeldOut.play, {}
+
+    def told(held_out: HeldOut, network: Any) -> Measured:
+        found = play(held_out, network)
+        factor = factors[run.num_updates]
+        weights[run.num_updates] = brain_of(network).tensors
+        found.figures["mean_e2e_s"] *= factor
+        found.figures["requests_per_s"] /= factor
+        return found
+
+    monkeypatch.setattr(HeldOut, "play", told)
+    run = Run(config, tmp_path / "straight", make_policy)
+    run.start(Silent())
+    run.go_on(Silent())
+    ship(run, run.folder)
+    run = Run(config, tmp_path / "killed", make_policy)
+    run.start(Silent())
+    run.go_on(Silent(), num_updates=3)
+    run = Run(config, tmp_path / "killed", make_policy)
+    run.restore()
+    run.go_on(Silent())
+    ship(run, run.folder)
+
+    update = {"best": 2, "last": 6}[keep]
+    assert any((weights[2][name] != weights[6][name]).any() for name in weights[2])
+    for name in ("straight", "killed"):
+        shipped = read_agent(tmp_path / name / "small")
+        assert shipped.training.num_decisions == config.total_steps
+        assert shipped.evaluation["kv-bound"]["num_decisions"] == update * 8 * 32
+        for tensor, values in shipped.brain.tensors.items():
+            np.testing.assert_array_equal(values, weights[update][tensor], err_msg=tensor)
+        curve = json.loads((tmp_path / name / "curve.json").read_text())
+        assert curve["kept"] == update * 8 * 32
+        assert any(point["num_decisions"] == update * 8 * 32 for point in shipped.curve)
+        figures = next(point for point in curve["curve"] if point["steps"] == curve["kept"])["figures"]["kv-bound"]
+        assert shipped.evaluation["kv-bound"]["agent"][figure] == pytest.approx(np.mean(figures[figure]))
+    first, second = ((tmp_path / name / "small.safetensors").read_bytes() for name in ("straight", "killed"))
+    assert first == second
 
 
 def test_a_mixture_trains_parts_side_by_side(tmp_path: Path) -> None:
@@ -211,6 +306,21 @@ def test_the_policy_is_one_that_sb3_trains_saves_and_loads(tmp_path: Path) -> No
     assert masks[np.arange(len(actions)), actions].all()
     with pytest.raises(InputError, match="flat"):
         MaskablePPO(SchedulingPolicy, env, policy_kwargs={"layout": Layout(3, 3)}, device="cpu")
+
+
+def test_a_minibatch_of_one_decision_teaches_nothing_wrong(tmp_path: Path) -> None:
+    """It has no spread to be measured by."""
+    learning = LearningConfig(num_steps=4, batch_size=1, num_epochs=1, target_kl=None)
+    config = small(tmp_path, learning=learning, cloning=CloningConfig(), total_steps=32)
+    run = Run(config, tmp_path / "run", make_policy)
+    run.start(Silent())
+    before = run.model.policy.network.values(torch.as_tensor(run.env.reset()))
+    run.go_on(Silent())
+    assert run.is_done
+    after = run.model.policy.network.values(torch.as_tensor(run.env.reset()))
+    assert torch.isfinite(after).all()
+    assert not torch.equal(before, after)
+    assert all(torch.isfinite(each).all() for each in run.model.policy.state_dict().values())
 
 
 def test_learn_of_sb3_works_too(tmp_path: Path) -> None:

@@ -86,6 +86,28 @@ def test_rllib_keys(observation: str) -> None:
         assert np.array_equal(seen["action_mask"], info["action_mask"].astype(np.float32))
 
 
+def test_a_difference_goes_on_from_its_state() -> None:
+    """In another environment that has seen other requests: the same rewards, over episodes that end and begin."""
+    settings: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP} | TIGHT
+    env, other = (VectorDifferenceToReference(LLMServerVectorEnv(3, **settings)) for _ in range(2))
+    env.reset(seed=0)
+    other.reset(seed=9)
+    rng = np.random.default_rng(0)
+    for vector in (env, other):
+        for _ in range(STEPS // 2):
+            vector.step(np.array([mostly_admit(mask, rng) for mask in vector.unwrapped.action_masks()]))
+    other.restore(copy.deepcopy(env.state()))
+    num_ended = 0
+    for _ in range(STEPS):
+        actions = np.array([mostly_admit(mask, rng) for mask in env.unwrapped.action_masks()])
+        (seen, rewards, ended, _, infos), found = env.step(actions), other.step(actions)
+        np.testing.assert_array_equal(found[0]["waiting"], seen["waiting"])
+        np.testing.assert_array_equal(found[1], rewards)
+        np.testing.assert_array_equal(found[4]["reference_reward"], infos["reference_reward"])
+        num_ended += int(ended.sum())
+    assert num_ended >= 3 or not COMPILED
+
+
 def test_rllib_needs_commands() -> None:
     with pytest.raises(InputError, match="action='command'"):
         RLlibObservation(LLMServerEnv(action="priority"))

@@ -120,6 +120,25 @@ class VectorDifferenceToReference(VectorWrapper):
         infos["reference_reward"], infos["_reference_reward"] = reference_rewards, np.ones(self.num_envs, np.bool_)
         return observations, rewards - reference_rewards, terminations, truncations, infos
 
+    def state(self) -> dict[str, Any]:
+        """As that of the servers, with what the reference has made of their episodes."""
+        servers: Any = self.env
+        return {
+            "env": servers.state(),
+            "reference": self._reference.state(),
+            "ended": self._ended.copy(),
+            "clock_ps": self._clock_ps.copy(),
+            "paid": self._paid.copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the `state` of a wrapper of the same policy around servers of the same settings."""
+        servers: Any = self.env
+        servers.restore(state["env"])
+        self._reference.restore(state["reference"])
+        self._ended, self._clock_ps = state["ended"].copy(), state["clock_ps"].copy()
+        self._paid = state["paid"].copy()
+
 
 def _weight(config: EnvConfig) -> float:
     """Of the term that is compared."""

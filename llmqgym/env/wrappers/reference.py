@@ -38,6 +38,26 @@ class Reference:
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_simulator": None}  # its records hold addresses
 
+    def state(self) -> dict[str, Any]:
+        """The schedules at hand and how far they have been followed, copied: for `restore`."""
+        there = self._times_ps != _NEVER_PS
+        return {
+            "at": self._at.copy(),
+            "events": there.sum(axis=1),
+            "times_ps": self._times_ps[there],
+            "number": self._number[there],
+            "costs": self._costs[there],
+            "totals": self.totals.copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the `state` of a reference of as many servers of the same settings."""
+        there = np.arange(self._times_ps.shape[1]) < state["events"][:, None]
+        self._times_ps[:] = _NEVER_PS
+        self._times_ps[there], self._number[there] = state["times_ps"], state["number"]
+        self._costs[there] = state["costs"]
+        self._at[:], self.totals[:] = state["at"], state["totals"]
+
     def begin(self, place: int, episode: Episode) -> None:
         """A new episode on one server: what the policy makes of it."""
         simulator = self._run(episode)
