@@ -75,6 +75,10 @@ VARIANTS = {
     "trace-by-decisions": Variant(
         "advantages fade by 0.95 a decision, and not with time", {"learning": {"trace_s": 1e9, "gae_lambda": 0.95}}
     ),
+    "pull": Variant(
+        "a weight of the entropy below 0 at first: a pull towards deciding instead of tossing",
+        {"learning": {"entropy_weight": -0.004, "final_entropy_weight": 0.0}},
+    ),
     "preempt": Variant("it may preempt", {"network": {"preempt": True}}),
 }
 

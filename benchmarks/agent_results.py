@@ -1,6 +1,6 @@
 """The shipped agents against the best named baseline, on requests that nobody has trained on.
 
-    python benchmarks/agent_results.py [--agents noisy-1,universal] [--markdown docs/results.md]
+    python benchmarks/agent_results.py [--agents noisy-1,universal] [--loads] [--markdown docs/results.md]
 
 For each agent and each scenario that it is for: every baseline that is no oracle is tried on three workloads, and the
 best five of them and the agent then meet `--seeds` workloads of `--requests` requests each. The difference is that of
@@ -28,13 +28,15 @@ from llmqgym.env.config import DEFAULT_PREDICTOR
 from llmqgym.errors import InputError
 from llmqgym.files import write_json
 from llmqgym.run import simulate
-from llmqgym.scenario import ScenarioConfig, load_scenario, read_scenario
+from llmqgym.scenario import ScenarioConfig, load_scenario, read_scenario, with_traffic
 from llmqgym.traffic import at_load, build_workload
 from llmqgym.workload.source import RequestSource
 
 FIRST_SEED, SCREENING_SEEDS, KEPT = 800_000_000, 3, 5
 #: A baseline with a setting chosen for the scenario, said beside the table: it is no longer the named one.
 TUNED = {"kv-bound": "volume-sf:protect=0.05"}
+#: Other loads that agents for one scenario meet, over the scenario's.
+LOADS = (0.9, 1.05)
 #: A baseline that is slower than this on the first workload is left out, and so said.
 PATIENCE_S = 30.0
 DEFAULT_SCENARIOS = (
@@ -47,9 +49,13 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def workloads(name: str, num_seeds: int, num_requests: int) -> list[tuple[ScenarioConfig, RequestSource]]:
-    """A scenario's traffic by seed."""
+def workloads(
+    name: str, num_seeds: int, num_requests: int, load: float = 1.0
+) -> list[tuple[ScenarioConfig, RequestSource]]:
+    """A scenario's traffic by seed, at so many times its load."""
     base = load_scenario(name)
+    if load != 1.0:
+        base = with_traffic(base, None, None, rho=load * base.workload.rho)
     found = []
     for seed in range(FIRST_SEED, FIRST_SEED + num_seeds):
         traffic = dataclasses.replace(base.workload, num_requests=num_requests)
@@ -117,8 +123,8 @@ def compare(agent: str, name: str, measured: dict[str, Any]) -> dict[str, Any]:
     best = min(runs, key=lambda spec: runs[spec][:, 0].mean())
     mean, low, high = paired(ours[:, 0], runs[best][:, 0])
     return {
-        "agent": Path(agent).name, "scenario": name, "wall_s": time.perf_counter() - began_s, "ours": ours.tolist(),
-        "best": best, "difference": mean, "low": low, "high": high, **measured,
+        "agent": Path(agent).name, "path": agent, "scenario": name, "wall_s": time.perf_counter() - began_s,
+        "ours": ours.tolist(), "best": best, "difference": mean, "low": low, "high": high, **measured,
     }  # fmt: skip
 
 
@@ -155,6 +161,32 @@ def tuned(found: list[dict[str, Any]]) -> str:
                 f"({np.mean(theirs):.3f} s): {mean:+.2%} [{low:+.2%}, {high:+.2%}]"
             )
     return "\n\n" + "\n".join(lines) if lines else ""
+
+
+def other_loads(found: list[dict[str, Any]]) -> str:
+    """What agents for one scenario are worth when there is less, or more, than usual."""
+    columns = ("agent", "load", "mean E2E, s", "best baseline", "its mean, s", "difference", "95 % interval")
+    rows = []
+    for each in found:
+        rho = load_scenario(each["scenario"]).workload.rho
+        for load in LOADS:
+            traffic = workloads(each["scenario"], each["seeds"], each["requests"], load)
+            contestant = AgentContestant(f"ppo:{each['path']}")
+            ours = np.array([contestant.run(workload, one).summary["e2e_s"]["mean"] for one, workload in traffic])
+            theirs = {spec: np.array([of_policy(spec, *one)[0] for one in traffic]) for spec in each["runs"]}
+            best = min(theirs, key=lambda spec: float(theirs[spec].mean()))
+            mean, low, high = paired(ours, theirs[best])
+            rows.append(
+                (
+                    each["agent"], f"{load * rho:.2f}", f"{ours.mean():.3f}", best,
+                    f"{theirs[best].mean():.3f}", f"{mean:+.2%}", f"[{low:+.2%}, {high:+.2%}]",
+                )
+            )  # fmt: skip
+    head = (
+        f"`python benchmarks/agent_results.py --loads`: the same at {' and '.join(map(str, LOADS))} times the scenario's "
+        "load (rho), beside the\nbest of the five baselines that were best at its own.\n\n"
+    )
+    return head + "\n".join(table(columns, rows))
 
 
 def saturated(agent: str) -> str:
@@ -197,6 +229,7 @@ def main() -> None:
     parser.add_argument("--scenario", help="only this one")
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--loads", action="store_true", help="also at other loads")
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--json", type=Path, help="everything that was found, as JSON")
     parser.add_argument("--baselines", type=Path, help="JSON in which the baselines' runs are kept, or will be")
@@ -220,6 +253,9 @@ def main() -> None:
         texts["Agents on a server that never gets through"] = saturated(alone[0])
     if found:
         texts["Agents against the best baselines"] = section(found) + tuned(found)
+        alone_on = [each for each in found if sum(other["path"] == each["path"] for other in found) == 1]
+        if alone_on and args.loads:
+            texts["Agents at other loads"] = other_loads(alone_on)
     for text in texts.values():
         print(text)
     if not texts:
