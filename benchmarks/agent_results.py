@@ -183,8 +183,8 @@ def other_loads(found: list[dict[str, Any]]) -> str:
                 )
             )  # fmt: skip
     head = (
-        f"`python benchmarks/agent_results.py --loads`: the same at {' and '.join(map(str, LOADS))} times the scenario's "
-        "load (rho), beside the\nbest of the five baselines that were best at its own.\n\n"
+        f"`python benchmarks/agent_results.py --loads`: the same at {' and '.join(map(str, LOADS))} times the "
+        "scenario's load (rho), beside the\nbest of the five baselines that were best at its own.\n\n"
     )
     return head + "\n".join(table(columns, rows))
 
