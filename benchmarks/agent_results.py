@@ -2,10 +2,10 @@
 
     python benchmarks/agent_results.py [--agents noisy-1,universal] [--loads] [--markdown docs/results.md]
 
-For each agent and each scenario that it is for: every baseline that is no oracle is tried on three workloads, and the
-best five of them and the agent then meet `--seeds` workloads of `--requests` requests each. The difference is that of
-the agent to the one that is best on those, seed by seed, with Student's 95 % interval. The workloads' seeds are neither
-those of training nor those that an agent is measured on while it learns.
+For each agent and each scenario that it is for: every baseline is tried on three workloads, and the best five that are
+no oracles, the best oracle and the agent then meet `--seeds` workloads of `--requests` requests each. The difference is
+that of the agent to the one that is best on those, seed by seed, with Student's 95 % interval. The workloads' seeds are
+neither those of training nor those that an agent is measured on while it learns.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DEFAULT_SCENARIOS = (
 SATURATED, SATURATED_AGENT = "configs/agent/scenario/kv-saturated.toml", "kv-saturated"
 COLUMNS = (
     "agent", "scenario", "mean E2E, s", "p99 E2E, s", "best baseline", "its mean, s", "its p99, s", "difference",
-    "95 % interval",
+    "95 % interval", "best oracle", "its difference",
 )  # fmt: skip
 
 
@@ -83,12 +83,14 @@ def of_policy(spec: str, scenario: ScenarioConfig, workload: RequestSource) -> t
     return summary["e2e_s"]["mean"], summary["e2e_s"]["p99"]
 
 
-def best_baselines(traffic: list[tuple[ScenarioConfig, RequestSource]]) -> tuple[list[str], dict[str, float], str]:
-    """The best few of all, the means of all, and who was left out."""
+def best_baselines(
+    traffic: list[tuple[ScenarioConfig, RequestSource]], oracles: bool, number: int
+) -> tuple[list[str], dict[str, float], str]:
+    """The best few of all oracles, or of all others, the means of all of these, and who was left out."""
     means: dict[str, float] = {}
     left_out = []
     for spec, entry in POLICIES.items():
-        if entry.oracle:
+        if entry.oracle != oracles:
             continue
         found, began_s = [], time.perf_counter()
         try:
@@ -101,15 +103,19 @@ def best_baselines(traffic: list[tuple[ScenarioConfig, RequestSource]]) -> tuple
                 means[spec] = float(np.mean(found))
         except InputError:
             left_out.append(spec)  # it needs what these requests do not have
-    return sorted(means, key=means.__getitem__)[:KEPT], means, ", ".join(left_out)
+    return sorted(means, key=means.__getitem__)[:number], means, ", ".join(left_out)
 
 
 def of_baselines(name: str, seeds: int, requests: int) -> dict[str, Any]:
     """What the best baselines make of a scenario's workloads: (mean, p99) E2E by workload."""
     traffic = workloads(name, seeds, requests)
-    kept, means, left_out = best_baselines(traffic)
+    kept, means, left_out = best_baselines(traffic, False, KEPT)
     runs = {spec: [of_policy(spec, *each) for each in traffic] for spec in kept}
-    return {"seeds": seeds, "requests": requests, "runs": runs, "screened": means, "left_out": left_out}
+    (oracle,), *_ = best_baselines(traffic, True, 1)
+    return {
+        "seeds": seeds, "requests": requests, "runs": runs, "screened": means, "left_out": left_out, "oracle": oracle,
+        "oracle_runs": [of_policy(oracle, *each) for each in traffic],
+    }  # fmt: skip
 
 
 def compare(agent: str, name: str, measured: dict[str, Any]) -> dict[str, Any]:
@@ -129,10 +135,13 @@ def compare(agent: str, name: str, measured: dict[str, Any]) -> dict[str, Any]:
 
 
 def row(found: dict[str, Any]) -> tuple[str, ...]:
-    ours, theirs = np.mean(found["ours"], axis=0), np.mean(found["runs"][found["best"]], axis=0)
+    runs = np.array(found["runs"][found["best"]])
+    ours, theirs = np.mean(found["ours"], axis=0), runs.mean(axis=0)
+    knowing, _, _ = paired(np.array(found["oracle_runs"])[:, 0], runs[:, 0])
     return (
         found["agent"], found["scenario"], f"{ours[0]:.3f}", f"{ours[1]:.1f}", found["best"], f"{theirs[0]:.3f}",
         f"{theirs[1]:.1f}", f"{found['difference']:+.2%}", f"[{found['low']:+.2%}, {found['high']:+.2%}]",
+        found["oracle"], f"{knowing:+.2%}",
     )  # fmt: skip
 
 
@@ -143,7 +152,8 @@ def section(found: list[dict[str, Any]]) -> str:
         f"`python benchmarks/agent_results.py`: {first['seeds']} workloads of {first['requests']:,} requests for each "
         "scenario, the same for all; nobody was\ntrained on their seeds, nor were baselines chosen on all of them. The "
         "best baseline is that of the least mean E2E among all\nthat are no oracles, as they are by default. A "
-        "difference below 0 is in the agent's favour; means and 95 % intervals over the\nworkloads, paired.\n\n"
+        "difference below 0 is in the agent's favour; means and 95 % intervals over the\nworkloads, paired. The best "
+        "oracle knows true lengths; its difference is to the same baseline.\n\n"
     )
     return head + "\n".join(table(COLUMNS, [row(each) for each in found]))
 
