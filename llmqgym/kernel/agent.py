@@ -61,7 +61,7 @@ def _interval_after_running(agent: Any) -> int:
 def asked_service(sim: Any, row: int, number: int) -> int:
     """Service, after the running pass: whether a decision is due, which it is when somebody came or left, somebody in
     view could enter, blocks were short, or `decision_interval` iterations have passed. Whoever has just been left
-    waiting counts after `admission_interval`."""
+    waiting beside a busy server counts after `admission_interval`."""
     agent = agent_at(sim.agent, 0)
     if agent.made_room:  # it has just decided, and nobody enters beside those who had to leave
         sim.num_left += agent.made_room
@@ -74,7 +74,7 @@ def asked_service(sim: Any, row: int, number: int) -> int:
     interval = agent.decision_interval
     if not due and since < interval and _any_admissible(sim, agent):
         interval = _interval_after_running(agent)
-        due = agent.num_admissible == 0
+        due = agent.num_admissible == 0 or sim.num_running == 0  # an idle server makes no iterations to count
     if due or since >= interval:
         agent.news = 0
         agent.decided_at = sim.num_iterations

@@ -108,3 +108,13 @@ def test_who_lets_everybody_in_meets_the_same_whatever_the_interval() -> None:
         return found
 
     assert schedule(1) == schedule(10**6)
+
+
+def test_who_leaves_a_server_idle_is_asked_again_after_an_idle_step() -> None:
+    env = LLMServerEnv(num_requests=1, server={"idle_step_s": 0.25}, admission_interval=64)
+    env.reset(seed=0)
+    for _ in range(3):
+        _, _, over, _, info = env.step(0)
+        assert not over
+        assert info["dt_s"] == 0.25
+        assert info["action_mask"][1] == 1
