@@ -232,8 +232,8 @@ def test_a_run_whose_later_looks_are_worse_ships_an_earlier_one(
         found = play(held_out, network)
         factor = factors[run.num_updates]
         weights[run.num_updates] = brain_of(network).tensors
-        found.figures["mean_e2e_s"] *= factor
-        found.figures["requests_per_s"] /= factor
+        found.figures["mean_e2e_s"][:] = factor
+        found.figures["requests_per_s"][:] = 1.0 / factor
         return found
 
     monkeypatch.setattr(HeldOut, "play", told)
