@@ -44,6 +44,10 @@ def panel_of(agent: TrainedAgent, place: int) -> list[str]:
     for number, (scenario, curve) in enumerate(curves.items()):
         colour = COLOURS[1 + number % (len(COLOURS) - 1)]
         parts += panel.line(curve, colour)
+        kept = agent.evaluation[scenario].get("num_decisions")
+        for look, point in zip(agent.curve, curve, strict=True):
+            if look["num_decisions"] == kept:
+                parts += panel.cross(point, colour)
         entries.append((scenario, colour, ""))
     return parts + legend(left + _WIDTH + 8, top + 8, entries)
 

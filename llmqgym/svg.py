@@ -127,7 +127,7 @@ class Panel:
         return [f'<polygon points="{path}" fill="{colour}" fill-opacity=".15"/>']
 
     def cross(self, point: Point, colour: str) -> list[str]:
-        """A cross: what is there is no number to go by."""
+        """A cross, for a point that stands apart."""
         x, y = self.at(point)
         arm = "M{:.1f} {:.1f}l6 6m0 -6l-6 6"
         return [f'<path d="{arm.format(x - 3, y - 3)}" stroke="{colour}" stroke-width="1.3"/>']
