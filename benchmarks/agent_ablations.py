@@ -199,7 +199,8 @@ def section(found: Sequence[dict[str, Any]], beside: int) -> str:
     machines = ", ".join(sorted({each["machine"] for each in found}))
     steps = f"{first['config']['total_steps']:,} decisions"
     return (
-        f"`python benchmarks/agent_ablations.py --out DIR`: {CONFIG} with one thing different, {steps}, from\n"
+        f"`python benchmarks/agent_ablations.py --out DIR --timesteps {first['config']['total_steps']}`: {CONFIG} with\n"
+        f"one thing different, {steps}, from "
         f"the seeds {', '.join(map(str, seeds))}. Mean E2E beside `{BESIDE}` on "
         f"{first['workloads']} workloads of {first['requests']:,} requests that nobody was trained on and nothing was\n"
         "chosen by; below 0 is in the agent's favour. The mean over the seeds, and the least and the largest; of the "
