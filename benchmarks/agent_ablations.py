@@ -197,11 +197,10 @@ def section(found: Sequence[dict[str, Any]], beside: int) -> str:
     names = [name for name in VARIANTS if any(each["variant"] == name for each in found)]
     rows = [row(name, [each for each in found if each["variant"] == name]) for name in names]
     machines = ", ".join(sorted({each["machine"] for each in found}))
-    steps = f"{first['config']['total_steps']:,} decisions"
+    steps = first["config"]["total_steps"]
     return (
-        f"`python benchmarks/agent_ablations.py --out DIR --timesteps {first['config']['total_steps']}`: {CONFIG} with\n"
-        f"one thing different, {steps}, from "
-        f"the seeds {', '.join(map(str, seeds))}. Mean E2E beside `{BESIDE}` on "
+        f"`python benchmarks/agent_ablations.py --out DIR --timesteps {steps}`: {CONFIG} with\n"
+        f"one thing different, {steps:,} decisions, from the seeds {', '.join(map(str, seeds))}. Mean E2E beside `{BESIDE}` on "
         f"{first['workloads']} workloads of {first['requests']:,} requests that nobody was trained on and nothing was\n"
         "chosen by; below 0 is in the agent's favour. The mean over the seeds, and the least and the largest; of the "
         "look that was\nbest on the held-out requests, and of the last update. `kept at`: decisions until that look. "
