@@ -201,11 +201,11 @@ def section(found: Sequence[dict[str, Any]], beside: int) -> str:
     return (
         f"`python benchmarks/agent_ablations.py --out DIR --timesteps {steps}`: {CONFIG} with\n"
         f"one thing different, {steps:,} decisions, from the seeds {', '.join(map(str, seeds))}. Mean E2E beside "
-        f"`{BESIDE}` on\n{first['workloads']} workloads of {first['requests']:,} requests that nobody was trained on and "
-        "nothing was\n"
-        "chosen by; below 0 is in the agent's favour. The mean over the seeds, and the least and the largest; of the "
-        "look that was\nbest on the held-out requests, and of the last update. `kept at`: decisions until that look. "
-        f"Minutes of training, looks apart, {beside} at a time\non {machines}.\n\n" + "\n".join(table(COLUMNS, rows))
+        f"`{BESIDE}` on\n{first['workloads']} workloads of {first['requests']:,} requests that nobody was trained on "
+        "and nothing was chosen by; below 0 is in\nthe agent's favour. The mean over the seeds, and the least and the "
+        "largest; of the look that was best on the held-out\nrequests, and of the last update. `kept at`: decisions "
+        f"until that look. Minutes of training, looks apart, {beside} at a time\non {machines}.\n\n"
+        + "\n".join(table(COLUMNS, rows))
     )
 
 
