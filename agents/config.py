@@ -11,9 +11,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from agents.inference import CHOOSERS
 from agents.looks import FIGURES_TO_KEEP_BY
-from agents.trained_agent import View
 from llmqgym.checks import check_count, check_real
 from llmqgym.env.config import EnvConfig, make_config
+from llmqgym.env.play import SHOWN
 from llmqgym.errors import InputError, unknown
 from llmqgym.toml import read_toml
 
@@ -22,7 +22,8 @@ FIRST_HELD_OUT_SEED = 900_000_000
 MAX_HELD_OUT_SEEDS = 10_000
 _SEEDS_OF_A_RUN = 100_000
 KEPT = ("best", "last")
-_SHOWN = (*(each.name for each in dataclasses.fields(View)), "waiting_fields", "running_fields", "action", "miss")
+#: What has to stay as it is from one stage to the next.
+_SHOWN = (*SHOWN, "action", "miss")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,8 +142,3 @@ def greedy(policy: SchedulingPolicy) -> Choose:
         return found.argmax(-1).cpu().numpy()
 
     return choose
-
-
-def best_of(measured: dict[str, Measured], names: Sequence[str], figure: str = "mean_e2e_s") -> str:
-    """The name with the least mean figure."""
-    return min(names, key=lambda name: measured[name].mean(figure))

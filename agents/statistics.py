@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from llmqgym.leaderboard.statistics import interval as student
 
 
 def interval(values: ArrayLike) -> tuple[float, float, float]:
@@ -14,14 +16,10 @@ def interval(values: ArrayLike) -> tuple[float, float, float]:
     >>> [round(each, 3) for each in interval([1.0, 3.0])]
     [2.0, -10.706, 14.706]
     """
-    from scipy import stats
-
-    found: NDArray[Any] = np.asarray(values, np.float64)
-    mean = float(found.mean())
-    if len(found) < 2:
-        return mean, float("-inf"), float("inf")
-    half = float(stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found)))
-    return mean, mean - half, mean + half
+    found = student(values)
+    mean, low, high = (found[name] for name in ("mean", "low", "high"))
+    assert mean is not None
+    return mean, -math.inf if low is None else low, math.inf if high is None else high
 
 
 def paired(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float, float]:

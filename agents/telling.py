@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agents.board import Board
-from agents.evaluation import Measured, best_of
+from agents.evaluation import Measured
+from agents.looks import best_baseline
 from agents.statistics import paired
 from agents.training import Run
 
@@ -57,10 +58,10 @@ class Teller:
         for part, found in measured.items():
             line = f"{share:4.0%} {steps:>11,} {part}: mean E2E {found.mean('mean_e2e_s'):.3f} s"
             line += f", p99 {found.mean('p99_e2e_s'):.1f} s, preemptions {found.mean('num_preemptions'):.1f}"
-            theirs = run.baselines[part]
-            if theirs:
-                best = best_of(theirs, list(theirs))
-                ratio, low, high = paired(found.figures["mean_e2e_s"], theirs[best].figures["mean_e2e_s"])
+            theirs = run.others[part]
+            best = best_baseline(theirs, "mean_e2e_s")
+            if best is not None:
+                ratio, low, high = paired(found.figures["mean_e2e_s"], theirs[best]["mean_e2e_s"])
                 line += f"; {ratio:+.2%} [{low:+.2%}, {high:+.2%}] of {best}"
             self._say(run, line)
 

@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 from agents.layout import Layout
 from agents.trained_agent import TrainedAgent
 from llmqgym.env import LLMServerVectorEnv
+from llmqgym.env.play import SHOWN
 from llmqgym.kernel.observe import REQUEST_FIELDS, SERVER_FIELDS
 from llmqgym.scenario import ScenarioConfig
 
 _SERVERS, _REQUESTS = 4, 500
 _MOST_STEPS = 6_000
-#: Settings of the environment that the agent's view makes.
-_SEEN = (
-    "window", "oldest", "running", "shortage", "preempt_mode", "decision_interval", "admission_interval",
-    "waiting_fields", "running_fields",
-)  # fmt: skip
 _SCALES = {each.name: each.scale for each in (*REQUEST_FIELDS, *SERVER_FIELDS)}
 
 Floats = NDArray[np.float64]
@@ -86,7 +82,7 @@ def shown_as(values: Any, field: str) -> NDArray[np.float32]:
 def watch(agent: TrainedAgent, scenario: ScenarioConfig, seed: int = 0) -> Watched:
     """Episodes of an agent on a few servers of a scenario, every decision of them. Raises InputError."""
     config = agent.env_config(scenario)
-    settings: dict[str, Any] = {name: getattr(config, name) for name in _SEEN}
+    settings: dict[str, Any] = {name: getattr(config, name) for name in SHOWN}
     env = LLMServerVectorEnv(
         _SERVERS, scenario=scenario, observation="flat", num_requests=_REQUESTS, **settings
     )  # fmt: skip

@@ -118,9 +118,10 @@ def of_baselines(name: str, seeds: int, requests: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def compare(agent: str, name: str, measured: dict[str, Any]) -> dict[str, Any]:
-    """An agent on a scenario, beside what the baselines have made of it."""
-    traffic = workloads(name, measured["seeds"], measured["requests"])
+def compare(
+    agent: str, name: str, measured: dict[str, Any], traffic: list[tuple[ScenarioConfig, RequestSource]]
+) -> dict[str, Any]:
+    """An agent on a scenario's traffic, beside what the baselines have made of it (`runs` of `measured`)."""
     contestant = AgentContestant(f"ppo:{agent}")
     began_s = time.perf_counter()
     summaries = [contestant.run(workload, scenario).summary for scenario, workload in traffic]
@@ -128,9 +129,9 @@ def compare(agent: str, name: str, measured: dict[str, Any]) -> dict[str, Any]:
     runs = {spec: np.array(values) for spec, values in measured["runs"].items()}
     best = min(runs, key=lambda spec: runs[spec][:, 0].mean())
     mean, low, high = paired(ours[:, 0], runs[best][:, 0])
-    return {
+    return measured | {
         "agent": Path(agent).name, "path": agent, "scenario": name, "wall_s": time.perf_counter() - began_s,
-        "ours": ours.tolist(), "best": best, "difference": mean, "low": low, "high": high, **measured,
+        "ours": ours.tolist(), "best": best, "difference": mean, "low": low, "high": high,
     }  # fmt: skip
 
 
@@ -181,17 +182,11 @@ def other_loads(found: list[dict[str, Any]]) -> str:
         rho = load_scenario(each["scenario"]).workload.rho
         for load in LOADS:
             traffic = workloads(each["scenario"], each["seeds"], each["requests"], load)
-            contestant = AgentContestant(f"ppo:{each['path']}")
-            ours = np.array([contestant.run(workload, one).summary["e2e_s"]["mean"] for one, workload in traffic])
-            theirs = {spec: np.array([of_policy(spec, *one)[0] for one in traffic]) for spec in each["runs"]}
-            best = min(theirs, key=lambda spec: float(theirs[spec].mean()))
-            mean, low, high = paired(ours, theirs[best])
-            rows.append(
-                (
-                    each["agent"], f"{load * rho:.2f}", f"{ours.mean():.3f}", best,
-                    f"{theirs[best].mean():.3f}", f"{mean:+.2%}", f"[{low:+.2%}, {high:+.2%}]",
-                )
-            )  # fmt: skip
+            runs = {spec: [of_policy(spec, *one) for one in traffic] for spec in each["runs"]}
+            agent, _, mean, _, best, its, _, *difference = row(
+                compare(each["path"], each["scenario"], {**each, "runs": runs}, traffic)
+            )[:9]
+            rows.append((agent, f"{load * rho:.2f}", mean, best, its, *difference))
     head = (
         f"`python benchmarks/agent_results.py --loads`: the same at {' and '.join(map(str, LOADS))} times the "
         "scenario's load (rho), beside the\nbest of the five baselines that were best at its own.\n\n"
@@ -256,7 +251,8 @@ def main() -> None:
                 known[scenario] = of_baselines(scenario, args.seeds, args.requests)
                 if args.baselines is not None:
                     write_json(args.baselines, known)
-            found.append(compare(agent, scenario, known[scenario]))
+            traffic = workloads(scenario, known[scenario]["seeds"], known[scenario]["requests"])
+            found.append(compare(agent, scenario, known[scenario], traffic))
             print(" | ".join(row(found[-1])), flush=True)
     texts: dict[str, str] = {}
     if alone:

@@ -22,7 +22,8 @@ with every token, a limited number of batch slots. Between two iterations the ag
 The process is semi-Markov: a step is one decision, and time passes only at *run*. A decision is due at the boundary of
 an iteration when a request has come or finished, when one in view could be admitted, when blocks were short, or when
 `decision_interval` iterations have passed; until then the simulator jumps from event to event. An agent that lets the
-iteration run although somebody could enter is asked again after `admission_interval` iterations, by default 1.
+iteration run although somebody could enter is asked again after `admission_interval` iterations, by default 1; with
+nobody running, after an idle step.
 
 By then the running requests have their tokens and blocks of the next iteration; who enters must fit into what is left.
 With `shortage="engine"` a running request that finds no block makes the engine preempt somebody (the last admitted, or

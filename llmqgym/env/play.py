@@ -27,7 +27,7 @@ PATIENCE = 200_000
 #: Decisions between two looks at the progress bar.
 _DECISIONS_A_CALL = 20_000
 #: Settings of an environment that say how an agent is asked.
-_SHOWN = (
+SHOWN = (
     "window", "oldest", "running", "shortage", "preempt_mode", "decision_interval", "admission_interval",
     "waiting_fields", "running_fields",
 )  # fmt: skip
@@ -65,7 +65,7 @@ class Player:
 
     def settings(self) -> dict[str, Any]:
         """The chooser's, and how it is asked."""
-        shown = {name: getattr(self._config, name) for name in _SHOWN}
+        shown = {name: getattr(self._config, name) for name in SHOWN}
         return {"name": self.name, "oracle": False, **self._chooser.settings, **shown}
 
     def sit_at(self, simulator: Simulator) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ pytest.importorskip("torch", reason=WHY)
 pytest.importorskip("sb3_contrib", reason=WHY)
 pytest.importorskip("tensorboard", reason=WHY)
 
+from scripts import load_script  # noqa: E402
 from small_runs import OWNER, TOML, breaks, kills, refuses, small_config, what_lies_in  # noqa: E402
 
 from agents.jobs import Job, do, do_all  # noqa: E402
@@ -27,18 +27,11 @@ from llmqgym.kernel.jit import COMPILED  # noqa: E402
 if not COMPILED:
     pytest.skip("learning in plain Python takes too long", allow_module_level=True)
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="module")
 def train() -> ModuleType:
     """train.py, which is no part of a package."""
-    spec = importlib.util.spec_from_file_location("train", ROOT / "train.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("train.py")
 
 
 def call(train: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: object) -> int:

@@ -27,10 +27,8 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray asks for a token on every cluster unless told otherwise, and keeps it in the home folder."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # workers find small_runs
+def owner(ray_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the one in which nothing befalls the runs."""
     monkeypatch.setenv(OWNER, str(os.getpid()))
 
 

@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch", reason=WHY)
 pytest.importorskip("sb3_contrib", reason=WHY)
 
 from agents.cloning import targets_of  # noqa: E402
-from agents.evaluation import HeldOut, best_of  # noqa: E402
+from agents.evaluation import HeldOut  # noqa: E402
 from agents.layout import Layout  # noqa: E402
+from agents.looks import best_baseline  # noqa: E402
 from agents.statistics import paired  # noqa: E402
 from agents.teachers import make_teacher  # noqa: E402
 from baselines.registry import make_policy  # noqa: E402
@@ -123,6 +124,6 @@ def test_paired_intervals_are_those_of_scipy(held_out: HeldOut) -> None:
     assert (low, high) == pytest.approx((wanted.low, wanted.high))
     assert low < mean < high < 0.0
     measured = {spec: held_out.baseline(make_policy(spec)) for spec in ("vllm", "spjf")}
-    assert measured[best_of(measured, ["vllm", "spjf"])].mean("mean_e2e_s") == min(
-        each.mean("mean_e2e_s") for each in measured.values()
-    )
+    best = best_baseline({spec: each.figures for spec, each in measured.items()}, "mean_e2e_s")
+    assert best is not None
+    assert measured[best].mean("mean_e2e_s") == min(each.mean("mean_e2e_s") for each in measured.values())

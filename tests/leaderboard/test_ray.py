@@ -16,15 +16,9 @@ ray = pytest.importorskip("ray", reason="the extra [cluster] is not installed: m
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("ray_workers"),
     pytest.mark.filterwarnings("ignore"),  # ray's own
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray asks for a token on every cluster unless told otherwise, and keeps it in the home folder."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # workers find small_board
 
 
 def test_ray_changes_no_bit(tmp_path: Path) -> None:
